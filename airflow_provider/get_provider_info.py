@@ -1,0 +1,83 @@
+"""What Airflow reads about this provider, through the entry point `apache_airflow_provider`.
+
+A plain dict in Airflow's own vocabulary, and no import of Airflow: every Airflow process loads this module at
+its start, also those that never touch W&B.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTEGRATION = "Weights & Biases"
+DOCS = "https://docs.wandb.ai"
+
+
+def _modules(*names: str) -> list[dict[str, Any]]:
+    return [
+        {"integration-name": INTEGRATION, "python-modules": [f"airflow_provider.{name}" for name in names]}
+    ]
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's description; keys as in Airflow's `provider_info.schema.json`."""
+    return {
+        "package-name": "wandb-ops",
+        "name": INTEGRATION,
+        "description": (
+            "Create and wait for W&B runs, sync TensorBoard logs, keep launch queues, export exact histories "
+            "and take snapshots."
+        ),
+        "integrations": [{"integration-name": INTEGRATION, "external-doc-url": DOCS, "tags": ["service"]}],
+        "hooks": _modules("hooks.wandb"),
+        "operators": _modules(
+            "operators.runs",
+            "operators.tensorboard",
+            "operators.launch",
+            "operators.export",
+            "operators.snapshot",
+        ),
+        "sensors": _modules("sensors.run"),
+        "triggers": _modules("triggers.run"),
+        "extra-links": [
+            "airflow_provider.links.run.WandbRunLink",
+            "airflow_provider.links.run.WandbQueueLink",
+            "airflow_provider.links.run.WandbProjectLink",
+        ],
+        "connection-types": [
+            {
+                "connection-type": "wandb",
+                "hook-class-name": "airflow_provider.hooks.wandb.WandbHook",
+                "hook-name": INTEGRATION,
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "port"],
+                    "relabeling": {"password": "API key", "host": "Server"},
+                    "placeholders": {
+                        "host": "https://api.wandb.ai, or the address of your own W&B server",
+                        "password": "from the user settings page of W&B",
+                    },
+                },
+                "conn-fields": {
+                    "entity": {
+                        "label": "Entity",
+                        "description": "Team or user that runs belong to; empty means the account's default.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "project": {
+                        "label": "Project",
+                        "description": "Project of tasks that name none.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "timeout": {
+                        "label": "Timeout",
+                        "description": "Seconds that one call may take in all, retries included.",
+                        "schema": {"type": ["number", "null"], "minimum": 1},
+                    },
+                    "allow_http": {
+                        "label": "Allow http",
+                        "description": "Send the key unencrypted to a server on a trusted network.",
+                        "schema": {"type": "boolean", "default": False},
+                    },
+                },
+            }
+        ],
+    }

@@ -1,0 +1,3 @@
+"""Weights & Biases: hooks for Airflow."""
+
+from __future__ import annotations

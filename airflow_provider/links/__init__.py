@@ -1,0 +1,3 @@
+"""Weights & Biases: links for Airflow."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Weights & Biases: operators for Airflow."""
+
+from __future__ import annotations

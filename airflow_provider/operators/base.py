@@ -1,0 +1,88 @@
+"""What all operators share: the connection, the translation of errors, the run id that survives a retry."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider.failures import airflow_failures
+from airflow_provider.hooks.wandb import WandbHook
+from airflow_provider.links.run import RUN_URL, remember_url
+from wandb_ops.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from wandb_ops import Api
+
+
+class WandbOperator(BaseOperator):
+    """One step of `wandb_ops.steps`, as an Airflow task.
+
+    Subclasses hold their arguments and call one step in `run_step`; the rules are the step's.
+
+    :param wandb_conn_id: (templated) the connection; see `WandbHook` for what happens without one.
+    """
+
+    template_fields: Sequence[str] = ("wandb_conn_id",)
+    ui_color = "#fff7db"
+
+    def __init__(self, *, wandb_conn_id: str | None = WandbHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.wandb_conn_id = wandb_conn_id
+
+    @cached_property
+    def hook(self) -> WandbHook:
+        """The hook, made after templates were rendered."""
+        return WandbHook(self.wandb_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Run the step; its result, as plain JSON, is the task's return value."""
+        with airflow_failures(context):
+            return self.run_step(self.hook.get_conn(), context)
+
+    def project_of(self, api: Api) -> str:
+        """The operator's project, else the connection's.
+
+        :raises UsageError: neither names one.
+        """
+        project: str | None = getattr(self, "project", None) or api.settings.get("project")
+        if not project:
+            raise UsageError(
+                "no project is named", where=self.task_id, hint="Pass project=, or set the connection's."
+            )
+        return project
+
+    @abstractmethod
+    def run_step(self, api: Api, context: Context) -> dict[str, Any]:
+        """Call the step and return its result as plain JSON."""
+
+
+def own_run_id(context: Context) -> str:
+    """The id of the run that belongs to this task instance, the same on every try.
+
+    :param context: the task's context.
+    """
+    from wandb_ops.steps import stable_run_id
+
+    ti = context["ti"]
+    return stable_run_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+
+
+def remember_run(task: BaseOperator, context: Context, *, path: str, url: str) -> None:
+    """Store the run's id, path and page as XComs, for later tasks and for the button on the task's page.
+
+    :param task: the operator that runs.
+    :param context: the task's context.
+    :param path: entity/project/run_id.
+    :param url: page of the run.
+    """
+    ti = context["ti"]
+    ti.xcom_push(key="run_id", value=path.rpartition("/")[2])
+    ti.xcom_push(key="run_path", value=path)
+    remember_url(task, context, key=RUN_URL, url=url)

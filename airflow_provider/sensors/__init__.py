@@ -1,0 +1,3 @@
+"""Weights & Biases: sensors for Airflow."""
+
+from __future__ import annotations

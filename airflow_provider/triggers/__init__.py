@@ -1,0 +1,3 @@
+"""Weights & Biases: triggers for Airflow."""
+
+from __future__ import annotations

@@ -1,0 +1,39 @@
+"""What every test gets: an environment without the developer's keys, proxies and files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# With --import-mode=importlib nothing is importable by itself; the shared plugin is, by this.
+sys.path.append(str(Path(__file__).parent / "support"))
+pytest_plugins = ["faults_plugin"]
+
+_FOREIGN = ("NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with nothing in it but what libraries cache there."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, empty_home: Path) -> None:
+    """No W&B settings, proxies, netrc or certificates of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("WANDB_") or name in _FOREIGN or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(empty_home))
+    monkeypatch.setenv("NETRC", os.devnull)
+
+
+@pytest.fixture(scope="session")
+def sentinel_key() -> str:
+    """The one API key of the tests; it must turn up nowhere but in Authorization headers."""
+    from faults_plugin import SENTINEL_KEY
+
+    return SENTINEL_KEY

@@ -1,0 +1,43 @@
+"""The fixtures that users of the package get."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from wandb_ops.local.serve import LocalServer
+
+
+def test_wandb_env_leads_this_process_to_the_server(
+    wandb_env: LocalServer, wandb_server: LocalServer
+) -> None:
+    assert wandb_env is wandb_server
+    assert {name: os.environ[name] for name in wandb_env.env} == wandb_env.env
+    answer = requests.post(
+        f"{os.environ['WANDB_BASE_URL']}/graphql",
+        json={"query": "{ viewer { entity } }"},
+        auth=("api", os.environ["WANDB_API_KEY"]),
+        timeout=5,
+    )
+    assert answer.json()["data"]["viewer"]["entity"] == os.environ["WANDB_ENTITY"]
+
+
+def test_each_test_gets_an_empty_server_of_its_own(
+    wandb_server: LocalServer, wandb_server_session: LocalServer
+) -> None:
+    assert wandb_server.url != wandb_server_session.url
+    with pytest.raises(LookupError):
+        wandb_server.run("p", "r")
+
+
+def test_the_plugin_loads_nothing_of_the_server() -> None:
+    code = (
+        "import sys, wandb_ops.testing;"
+        "print([m for m in ('uvicorn', 'starlette', 'graphql', 'sqlite3', 'wandb_ops.local') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,112 @@
+"""Weights & Biases for pipelines: exact exports, TensorBoard sync, launch queues, snapshots.
+
+`import wandb_ops as wandb` and the examples of W&B's public API run as they are; `wandb_ops.steps` holds the
+same as idempotent steps for pipelines. Importing this is cheap: what is heavy loads with its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from wandb_ops import errors
+from wandb_ops.errors import (
+    AmbiguousOutcome,
+    AuthenticationError,
+    CertificateError,
+    ChecksumMismatch,
+    CommError,
+    Conflict,
+    CredentialsError,
+    CursorStuck,
+    DataError,
+    DeadlineExceeded,
+    Error,
+    GraphQLError,
+    IncompleteHistory,
+    NotFoundError,
+    OutcomeError,
+    OutputError,
+    PermissionDenied,
+    ProtocolError,
+    QueueItemFailed,
+    RateLimited,
+    ResponseTooLarge,
+    RunConflict,
+    RunFailed,
+    ServerError,
+    StatusError,
+    TransportError,
+    UnsafePath,
+    UnsupportedServer,
+    UsageError,
+    WaitTimeout,
+)
+from wandb_ops.version import __version__
+
+if TYPE_CHECKING:
+    from wandb_ops import steps
+    from wandb_ops.public.api import Api
+    from wandb_ops.public.histogram import Histogram
+
+__all__ = [
+    "AmbiguousOutcome",
+    "Api",
+    "AuthenticationError",
+    "CertificateError",
+    "ChecksumMismatch",
+    "CommError",
+    "Conflict",
+    "CredentialsError",
+    "CursorStuck",
+    "DataError",
+    "DeadlineExceeded",
+    "Error",
+    "GraphQLError",
+    "Histogram",
+    "IncompleteHistory",
+    "NotFoundError",
+    "OutcomeError",
+    "OutputError",
+    "PermissionDenied",
+    "ProtocolError",
+    "QueueItemFailed",
+    "RateLimited",
+    "ResponseTooLarge",
+    "RunConflict",
+    "RunFailed",
+    "ServerError",
+    "StatusError",
+    "TransportError",
+    "UnsafePath",
+    "UnsupportedServer",
+    "UsageError",
+    "WaitTimeout",
+    "__version__",
+    "errors",
+    "steps",
+]
+
+# Name -> module that has it, or "" when the name is a module of its own.
+_ON_FIRST_USE = {
+    "Api": "wandb_ops.public.api",
+    "Histogram": "wandb_ops.public.histogram",
+    "steps": "",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    origin = _ON_FIRST_USE[name]
+    value = (
+        getattr(importlib.import_module(origin), name)
+        if origin
+        else importlib.import_module(f"{__name__}.{name}")
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_FIRST_USE})

@@ -1,0 +1,275 @@
+"""One run's history into one file: atomic, exact, and left alone when nothing changed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from urllib.parse import quote
+
+from wandb_ops.errors import UsageError
+from wandb_ops.export.atomic import Discard
+from wandb_ops.export.metadata import describe_source
+from wandb_ops.export.naming import safe_name
+from wandb_ops.export.targets import explained, folder, measure, shown, target
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from wandb_ops.export.targets import Target
+    from wandb_ops.history.ref import RunCounts, RunRef
+    from wandb_ops.history.table import HistoryTable
+    from wandb_ops.transport.session import Transport
+
+logger = logging.getLogger("wandb_ops.export")
+
+FileFormat = Literal["parquet", "csv", "jsonl"]
+
+_SUFFIXES: dict[str, FileFormat] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export did, and what the file holds now."""
+
+    path: str  # entity/project/run_id
+    url: str
+    run_id: str
+    uri: str  # an absolute path, or the URL that was asked for
+    format: FileFormat
+    action: Literal["written", "unchanged"]
+    rows: int
+    bytes: int
+    columns: tuple[tuple[str, str], ...]  # name, Arrow type
+    first_step: int  # -1 when there is no row
+    last_step: int
+    sha256: str  # of the file
+    complete: bool  # False while the run is still being written
+    state: str
+    left_out: dict[str, int] = field(default_factory=dict)  # reason -> rows not taken
+
+
+def export_run(
+    transport: Transport,
+    ref: RunRef,
+    *,
+    to: str | os.PathLike[str],
+    format: FileFormat | None = None,
+    keys: Sequence[str] | None = None,
+    keys_mode: Literal["all", "any"] = "any",
+    min_step: int = 0,
+    max_step: int | None = None,
+    force: bool = False,
+    excel_safe: bool = False,
+) -> Exported:
+    """Write every row asked for of a run's history, proven complete, or raise and leave the old file.
+
+    A Parquet file of the same request whose run has not changed since costs one request and is left alone. A
+    CSV or JSON lines file has no room for such a mark: it is made anew beside the old one, which stays when
+    both are equal.
+
+    Args:
+        transport: The way to the server.
+        ref: The run.
+        to: Path or URL of the file; of a folder (an existing one, or a name that ends with a slash) the file
+            is named after the run, so one project needs a folder of its own.
+        format: None takes it from the suffix: .parquet .pq .csv .jsonl .ndjson; in a folder it is parquet.
+        keys: Columns to keep; None keeps all.
+        keys_mode: Keep rows with "any" of the keys, or only those with "all" of them.
+        min_step: First step taken.
+        max_step: First step no longer taken; None for all.
+        force: Write even when nothing changed.
+        excel_safe: CSV only: disarm text that a spreadsheet would run as a formula.
+
+    Raises:
+        UsageError: The target or the format cannot be, or the folder holds a run of that id of another
+            project; nothing was sent.
+        UnsafePath: The target is a symbolic link.
+        IncompleteHistory: Fewer rows came than the server says exist.
+        OutputError: The file could not be written; the old one stands.
+    """
+    from wandb_ops.history.read import read_table
+    from wandb_ops.history.ref import run_counts
+
+    place, kind = _place(to, ref, format)
+    if isinstance(keys, str):
+        raise UsageError("keys is a list of names, not one text", hint=f"Write keys=[{keys!r}].")
+    request: dict[str, Any] = {
+        "keys": keys,
+        "keys_mode": keys_mode,
+        "min_step": min_step,
+        "max_step": max_step,
+    }
+
+    def result(counts: RunCounts, **values: Any) -> Exported:
+        return Exported(
+            path=ref.path,
+            url=run_url(transport.settings.app_url, ref),
+            run_id=ref.run_id,
+            uri=place.uri,
+            format=kind,
+            complete=counts.ended,
+            state=counts.state,
+            left_out=_left_out(counts, values["rows"], keys, min_step, max_step),
+            **values,
+        )
+
+    if kind == "parquet" and not force:
+        standing = _standing(place)
+        if standing is not None:
+            counts = run_counts(transport, ref)
+            source = describe_source(transport.settings.base_url, ref, counts, **request)
+            # A server that does not count lines cannot say that nothing changed.
+            if counts.history_lines is not None and standing.fingerprint == source["fingerprint"]:
+                logger.info("%s is up to date: %s", place.uri, ref.path)
+                return result(counts, action="unchanged", **standing.values)
+
+    table = read_table(transport, ref, **request)
+    # The counts are from before the first row was read: rows that a live run adds meanwhile make the next
+    # export write again, never the other way round.
+    source = describe_source(transport.settings.base_url, ref, table.counts, **request)
+    action, size, digest = "written", 0, ""
+    with explained(place.uri, "write"), place.publish() as out:
+        columns = _write(table, kind, out, source, excel_safe)
+        size, digest = measure(out)
+        if kind != "parquet" and not force and _same(place, digest):
+            action = "unchanged"
+            raise Discard
+    logger.info("%s %s: %d rows of %s", place.uri, action, table.rows, ref.path)
+    return result(
+        table.counts,
+        action=action,
+        rows=table.rows,
+        bytes=size,
+        columns=columns,
+        first_step=table.first_step,
+        last_step=table.last_step,
+        sha256=digest,
+    )
+
+
+def run_url(app_url: str, ref: RunRef) -> str:
+    """The run's page in the W&B app."""
+    entity, project, run_id = (quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
+    return f"{app_url}/{entity}/{project}/runs/{run_id}"
+
+
+def _place(to: str | os.PathLike[str], ref: RunRef, format: FileFormat | None) -> tuple[Target, FileFormat]:
+    """The file to write and its format."""
+    text = str(to)
+    with explained(shown(to), "write"):
+        if not text.endswith("/") and not ("://" not in text and Path(text).expanduser().is_dir()):
+            place = target(to)
+            return place, _format(place.name, format)
+        kind = _format(f".{format or 'parquet'}", format)
+        place = folder(to).file(f"{safe_name(ref.run_id)}.{kind}")
+    standing = _standing(place) if kind == "parquet" else None
+    if standing is not None and standing.run != ref.path:
+        raise UsageError(
+            f"The folder holds {standing.run} under the name of {ref.path}",
+            where=place.uri,
+            hint="Give each project a folder of its own, or name the file.",
+        )
+    return place, kind
+
+
+def _format(name: str, asked: str | None) -> FileFormat:
+    if asked is not None:
+        if asked not in ("parquet", "csv", "jsonl"):
+            raise UsageError(f"There is no format {asked!r}", hint="There are parquet, csv and jsonl.")
+        return cast("FileFormat", asked)
+    for suffix, kind in _SUFFIXES.items():
+        if name.lower().endswith(suffix):
+            return kind
+    raise UsageError(
+        f"The name {name!r} does not say the format",
+        hint=f"Use one of {', '.join(_SUFFIXES)}, or pass format=.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A file of an earlier export."""
+
+    run: str  # entity/project/run_id
+    fingerprint: str
+    values: dict[str, Any]  # what `Exported` says of it
+
+
+def _standing(place: Target) -> _Standing | None:
+    """The export that stands there; None when there is none, or what is there is damaged or foreign."""
+    from wandb_ops.export.parquet import read_footer
+
+    with explained(place.uri, "read"):
+        if not place.exists():
+            return None
+        with place.open() as file:
+            footer = read_footer(file)
+        if footer is None or not footer.ours or footer.description.get("kind") != "history":
+            logger.info("%s is no export of a history, or damaged: it is replaced", place.uri)
+            return None
+        with place.open() as file:
+            size, digest = measure(file)
+    description = footer.description
+    return _Standing(
+        run="/".join(description[part] for part in ("entity", "project", "run_id")),
+        fingerprint=description["fingerprint"],
+        values={
+            "rows": footer.rows,
+            "bytes": size,
+            "columns": footer.columns,
+            "first_step": description["first_step_read"],
+            "last_step": description["last_step_read"],
+            "sha256": digest,
+        },
+    )
+
+
+def _write(
+    table: HistoryTable, kind: FileFormat, out: BinaryIO, source: dict[str, Any], excel_safe: bool
+) -> tuple[tuple[str, str], ...]:
+    """Write `table` in a format; returns its columns as (name, Arrow type)."""
+    from wandb_ops.export.parquet import ParquetSink
+    from wandb_ops.export.text import write_csv, write_jsonl
+    from wandb_ops.history.table import key_of_field
+
+    arrow = table.to_arrow()
+    columns = tuple((column.name, str(column.type)) for column in arrow.schema)
+    if kind == "parquet":
+        steps = {"first_step_read": table.first_step, "last_step_read": table.last_step}
+        with ParquetSink(out, arrow.schema) as sink:
+            sink.write(arrow)
+            sink.close(source | steps)
+    elif kind == "csv":
+        write_csv(
+            table.iter_rows(), [key_of_field(column) for column in arrow.schema], out, excel_safe=excel_safe
+        )
+    else:
+        write_jsonl(table.iter_rows(), out)
+    out.flush()
+    return columns
+
+
+def _same(place: Target, digest: str) -> bool:
+    if not place.exists():
+        return False
+    with place.open() as standing:
+        return measure(standing)[1] == digest
+
+
+def _left_out(
+    counts: RunCounts, rows: int, keys: Sequence[str] | None, min_step: int, max_step: int | None
+) -> dict[str, int]:
+    """Rows of the run that the request did not ask for; a request for all leaves out nothing."""
+    if keys is None and min_step <= 0 and max_step is None:
+        return {}
+    missing = (counts.history_lines or 0) - rows
+    return {"not asked for": missing} if missing > 0 else {}

@@ -1,0 +1,185 @@
+"""A run's history as pages of exact rows, read by step windows.
+
+Pages come in order of step; a few are fetched ahead when asked for. What was proven about them: no window
+was thinned out by the server, none was left out, and no row was returned twice. Whether the server has rows
+that no window shows (rows without a `_step`) is for `read` to find, which knows how many there should be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from wandb_ops.errors import DataError, DeadlineExceeded, ProtocolError, ResponseTooLarge, ServerError
+from wandb_ops.history.ref import RunRef, fetch_run
+from wandb_ops.history.windows import END_OF_STEPS, Window, WindowPlan
+from wandb_ops.protocol import values
+from wandb_ops.protocol.documents import history as documents
+
+if TYPE_CHECKING:
+    from wandb_ops.transport.session import Transport
+
+_log = logging.getLogger("wandb_ops.history")
+
+Fetch = Callable[[Window], list[str]]
+Rows = list[dict[str, Any]]
+
+_GATEWAY_FAILURES = frozenset({502, 504})
+_SLOW_FLOOR = 50  # rows per page; a server that cannot serve these in time is down, not slow
+
+
+def page_fetcher(transport: Transport, ref: RunRef) -> Fetch:
+    """Fetches the JSON texts of one window's rows."""
+
+    def fetch(window: Window) -> list[str]:
+        where = f"{ref.path}, steps {window.low} to {window.high - 1}"
+        run = fetch_run(
+            transport,
+            ref,
+            documents.HISTORY_PAGE,
+            where=where,
+            minStep=window.low,
+            maxStep=window.high,
+            pageSize=window.samples,
+        )
+        return texts_of(run.get("history"), where)
+
+    return fetch
+
+
+def texts_of(value: Any, where: str) -> list[str]:
+    """The list of JSON texts that `history` and `events` are.
+
+    Raises:
+        ProtocolError: It is something else.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list) or not set(map(type, value)) <= {str}:
+        raise ProtocolError("history is not a list of JSON texts", where=where)
+    return value
+
+
+def parse_page(texts: list[str], where: str) -> Rows:
+    """The rows of a page; a row that cannot be read is named by its place.
+
+    Raises:
+        DataError: A text is not a JSON object, or is beyond the limits of docs/values.md.
+    """
+    try:
+        return values.loads_rows(texts)
+    except DataError as error:
+        raise DataError(error.message, where=where) from None
+
+
+def inside(rows: Rows, window: Window) -> Rows:
+    """The rows that belong to the window: a server that counts `maxStep` in would return some twice."""
+    steps = [row.get("_step", window.low) for row in rows]
+    if set(map(type, steps)) <= {int} and (not steps or window.low <= min(steps) <= max(steps) < window.high):
+        return rows
+    return [
+        row
+        for row, step in zip(rows, steps, strict=True)
+        if not isinstance(step, (int, float)) or window.low <= step < window.high
+    ]
+
+
+class PageReader:
+    """Reads the windows of a plan in order.
+
+    Attributes:
+        received: Rows handed out so far.
+        requests: Pages asked for so far, the thinned-out ones included.
+
+    Args:
+        fetch: Fetches one window.
+        plan: Which windows.
+        where: The run, for messages.
+        concurrency: Pages in flight; 1 asks only for the page that is wanted next.
+        eager: Ask for all of them at once. Else the first page is asked for alone, and more ahead with each
+            page that was taken: who looks at the first rows only pays for no more.
+    """
+
+    def __init__(
+        self, fetch: Fetch, plan: WindowPlan, *, where: str, concurrency: int = 1, eager: bool = True
+    ) -> None:
+        self._fetch = fetch
+        self._plan = plan
+        self._where = where
+        self._concurrency = concurrency
+        self._reach = concurrency if eager else 1
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: deque[tuple[Window, Future[list[str]] | None]] = deque()
+        self.received = 0
+        self.requests = 0
+
+    def pages(self) -> Iterator[Rows]:
+        """The pages, empty ones left out; each is handed out once."""
+        try:
+            yield from self._read()
+        finally:
+            if self._pool is not None:
+                # Pages nobody waits for any more are not worth a wait either.
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                self._pool = None
+
+    def _ask(self, window: Window) -> Future[list[str]] | None:
+        """Begin to fetch; with no page ahead there is nothing to gain from a thread."""
+        if self._reach == 1:
+            return None
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="wandb-history")
+        return self._pool.submit(self._fetch, window)
+
+    def _read(self) -> Iterator[Rows]:
+        while True:
+            while len(self._ahead) < self._reach and (window := self._plan.next()) is not None:
+                self._ahead.append((window, self._ask(window)))
+            if not self._ahead:
+                return
+            window, future = self._ahead.popleft()
+            self.requests += 1
+            try:
+                texts = future.result() if future else self._fetch(window)
+            except (ServerError, DeadlineExceeded, ResponseTooLarge) as error:
+                self._retry_smaller(window, error)
+                continue
+            if self._plan.is_full(window, len(texts)):
+                self._drop_ahead()
+                if not self._plan.overflow(window):
+                    raise DataError(
+                        f"step {window.low} has more than {window.samples} rows; they cannot be read apart",
+                        where=self._where,
+                    )
+                continue
+            rows = inside(parse_page(texts, f"{self._where}, steps from {window.low}"), window)
+            del texts
+            self._plan.accept(window, len(rows))
+            if rows:
+                self.received += len(rows)
+                yield rows
+                self._reach = min(self._concurrency, self._reach * 2)
+
+    def _retry_smaller(self, window: Window, error: Exception) -> None:
+        """Halve the page when its size may be what the server could not serve."""
+        too_large = isinstance(error, ResponseTooLarge)
+        if isinstance(error, ServerError) and error.status not in _GATEWAY_FAILURES:
+            raise error
+        self._drop_ahead()
+        if not self._plan.shrink(window, floor=1 if too_large else _SLOW_FLOOR):
+            raise error
+        _log.info(
+            "%s: %s on %d steps; going on with smaller pages", self._where, type(error).__name__, window.width
+        )
+
+    def _drop_ahead(self) -> None:
+        for _, future in self._ahead:
+            if future is not None:
+                future.cancel()
+        self._ahead.clear()
+
+
+__all__ = ["END_OF_STEPS", "Fetch", "PageReader", "Rows", "inside", "page_fetcher", "parse_page", "texts_of"]

@@ -1,0 +1,365 @@
+"""Exact histories: whole ones proven complete, row by row or as one table.
+
+Where W&B has exported rows to Parquet these are downloaded and joined with the live rows; the rest, and
+whatever the exports cannot prove, is read as step windows. The server says how many rows a run has; a whole
+history is handed out only if exactly so many came, else `IncompleteHistory` is raised.
+
+What can be proven differs with what is asked for:
+
+- the whole history (no `min_step`, no `max_step` short of the last step): the number of rows, also under
+  `keys=`, because whole rows are counted before keys are chosen;
+- a range of steps: that no page was thinned out by the server; the server does not count rows of a range.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from wandb_ops.errors import IncompleteHistory, UsageError
+from wandb_ops.history import events, parquet
+from wandb_ops.history.columns import Chunk, ColumnBuilder
+from wandb_ops.history.pages import PageReader, Rows, page_fetcher, parse_page, texts_of
+from wandb_ops.history.ref import RunCounts, RunRef, fetch_run, run_counts
+from wandb_ops.history.select import KeysMode, Selection
+from wandb_ops.history.table import HistoryTable, rows_of_batch
+from wandb_ops.history.unify import unify
+from wandb_ops.history.windows import END_OF_STEPS, WindowPlan
+from wandb_ops.protocol.documents import history as documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from wandb_ops.transport.session import Transport
+
+_log = logging.getLogger("wandb_ops.history")
+
+CONCURRENCY = 4
+"""Pages of one run in flight: hides latency; all requests share the process's rate budget."""
+
+_MOST_UNWINDOWED = 100_000  # rows for which one page outside all windows may be asked
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be read.
+
+    Attributes:
+        transport: How.
+        ref: The run.
+        selection: Keys.
+        low: First step, inclusive.
+        high: Last step, exclusive; None for the end.
+        page_size: Rows per page.
+        concurrency: Pages in flight.
+        eager: Whether all of them are asked for before the first rows were taken.
+        exports: Whether Parquet exports may be used.
+    """
+
+    transport: Transport
+    ref: RunRef
+    selection: Selection
+    low: int
+    high: int | None
+    page_size: int
+    concurrency: int = CONCURRENCY
+    eager: bool = True
+    exports: bool = True
+
+
+def scan_rows(
+    transport: Transport,
+    ref: RunRef,
+    *,
+    keys: Sequence[str] | None = None,
+    keys_mode: KeysMode = "all",
+    min_step: int = 0,
+    max_step: int | None = None,
+    page_size: int = 1000,
+) -> Iterator[dict[str, Any]]:
+    """Rows of a run's history as dicts, in order of step, fetched as they are asked for.
+
+    Nothing is fetched before the first row is asked for, and one page then. With every page that is taken
+    more are fetched ahead, up to four.
+
+    Args:
+        transport: The connection.
+        ref: The run.
+        keys: Keys to return; None returns rows whole.
+        keys_mode: With `keys`: "all" for rows that have every key (as W&B does), "any" for at least one.
+        min_step: First step.
+        max_step: Step to stop before.
+        page_size: Rows per page.
+
+    Yields:
+        Values exactly as logged; keys that a row does not have are not in its dict. With `keys`, these and
+        no others.
+
+    Raises:
+        IncompleteHistory: At the end, when the whole history was asked for and other than the number of
+            rows came that the server says exist.
+        NotFoundError: There is no such run.
+        UsageError: Arguments that make no sense; raised at the call.
+    """
+    request = _request(transport, ref, keys, keys_mode, min_step, max_step, page_size)
+    return _scan(replace(request, eager=False))
+
+
+def _scan(request: Request) -> Iterator[dict[str, Any]]:
+    reading = Reading(request, run_counts(request.transport, request.ref))
+    for piece in reading.pieces():
+        if isinstance(piece, Chunk):
+            names = request.selection.keys
+            for batch in unify([piece]).to_batches(max_chunksize=2000):
+                yield from rows_of_batch(
+                    batch.select([n for n in names if n in batch.schema.names]) if names else batch
+                )
+        else:
+            yield from request.selection.rows(piece)
+    reading.check()
+
+
+def read_table(
+    transport: Transport,
+    ref: RunRef,
+    *,
+    keys: Sequence[str] | None = None,
+    keys_mode: KeysMode = "all",
+    min_step: int = 0,
+    max_step: int | None = None,
+    stream: Literal["history", "events"] = "history",
+    page_size: int = 1000,
+    concurrency: int = CONCURRENCY,
+) -> HistoryTable:
+    """The rows of a run's history as one columnar table.
+
+    Args:
+        transport: The connection.
+        ref: The run.
+        keys: Keys to return; `_step` comes along. None returns all.
+        keys_mode: With `keys`: "all" for rows that have every key (as W&B does), "any" for at least one.
+        min_step: First step.
+        max_step: Step to stop before.
+        stream: "history", or "events" for the system metrics (which have no steps).
+        page_size: Rows per page.
+        concurrency: Pages in flight.
+
+    Raises:
+        IncompleteHistory: The whole history was asked for and other than the number of rows came that the
+            server says exist.
+        NotFoundError: There is no such run.
+        UsageError: Arguments that make no sense.
+    """
+    request = _request(
+        transport, ref, keys, keys_mode, min_step, max_step, page_size, concurrency=concurrency
+    )
+    if stream == "events":
+        if min_step > 0 or max_step is not None:
+            raise UsageError("system metrics have no steps to choose by", where=ref.path)
+        return events.read_events(transport, ref, request.selection)
+    if stream != "history":
+        raise UsageError(f"stream must be 'history' or 'events', not {stream!r}")
+    return _read(request)
+
+
+def _read(request: Request) -> HistoryTable:
+    reading = Reading(request, run_counts(request.transport, request.ref))
+    builder = ColumnBuilder()
+    try:
+        for piece in reading.pieces():
+            if isinstance(piece, Chunk):
+                builder.add_chunk(piece)
+            else:
+                builder.add(request.selection.rows(piece, extra=("_step",)))
+        reading.check()
+    except (IncompleteHistory, parquet.UnreadableExportError) as error:
+        if not reading.used_exports:
+            raise
+        _log.warning(
+            "%s: the exported history cannot be used (%s); reading pages", request.ref.path, error.message
+        )
+        return _read(replace(request, exports=False))
+    whole = reading.whole and not request.selection
+    return table_of(builder, reading.counts, expected=reading.counts.history_lines if whole else None)
+
+
+def table_of(
+    builder: ColumnBuilder, counts: RunCounts, *, expected: int | None, steps: bool = True
+) -> HistoryTable:
+    """The table of all that a builder took."""
+    chunks = builder.finish()
+    nulls: dict[str, set[int]] = {}
+    start = 0
+    for chunk in chunks:
+        for key, places in chunk.nulls.items():
+            nulls.setdefault(key, set()).update(place + start for place in places)
+        start += chunk.rows
+    return HistoryTable(
+        unify(chunks, always=("_step",) if steps else ()), counts=counts, expected_rows=expected, nulls=nulls
+    )
+
+
+def _request(
+    transport: Transport,
+    ref: RunRef,
+    keys: Sequence[str] | None,
+    keys_mode: KeysMode,
+    min_step: int,
+    max_step: int | None,
+    page_size: int,
+    *,
+    concurrency: int = CONCURRENCY,
+) -> Request:
+    if page_size < 1:
+        raise UsageError(f"page_size must be at least 1, not {page_size}")
+    if concurrency < 1:
+        raise UsageError(f"concurrency must be at least 1, not {concurrency}")
+    high = None if max_step is None else min(int(max_step), END_OF_STEPS)
+    return Request(
+        transport, ref, Selection(keys, keys_mode), max(0, int(min_step)), high, page_size, concurrency
+    )
+
+
+class Reading:
+    """One pass over a history, counting what comes.
+
+    Attributes:
+        counts: What the server said before the first page.
+        received: Rows that came, before keys were chosen.
+        whole: Whether the whole history was asked for, so that `received` can be checked.
+        used_exports: Whether some rows came from Parquet exports.
+    """
+
+    def __init__(self, request: Request, counts: RunCounts) -> None:
+        self._request = request
+        self.counts = counts
+        self.received = 0
+        self.used_exports = False
+        reaches_end = request.high is None or (counts.last_step >= 0 and request.high > counts.last_step)
+        self.whole = request.low == 0 and reaches_end
+
+    def pieces(self) -> Iterator[Rows | Chunk]:
+        """Pages (rows whole) and chunks (keys chosen), in order of step."""
+        request, counts = self._request, self.counts
+        if counts.history_lines == 0 or (request.high is not None and request.high <= request.low):
+            return
+        low = request.low
+        export = self._export()
+        if export is not None:
+            self.used_exports = True
+            try:
+                yield from self._exported(export)
+            finally:
+                export.close()
+            low = max(low, export.tail_from)
+        yield from self._paged(low)
+
+    def _export(self) -> parquet.Export | None:
+        """The export, if there is one that can be joined with pages without doubt."""
+        request, counts = self._request, self.counts
+        if not request.exports or counts.history_lines <= request.page_size:
+            return None  # one page costs less than asking
+        try:
+            export = parquet.fetch_export(request.transport, request.ref)
+        except parquet.UnreadableExportError as error:
+            _log.warning(
+                "%s: the exported history cannot be used (%s); reading pages", request.ref.path, error.message
+            )
+            return None
+        if export is None:
+            return None
+        missing = export.live_from is None and export.rows < counts.history_lines and counts.ended
+        doubtful = export.rows > counts.history_lines or (export.overlaps and not self.whole) or missing
+        if doubtful or not all(parquet.can_select(part, request.selection) for part in export.parts):
+            export.close()
+            return None
+        return export
+
+    def _exported(self, export: parquet.Export) -> Iterator[Chunk]:
+        request = self._request
+        high = END_OF_STEPS if request.high is None else request.high
+        if export.live_from is not None:
+            high = min(high, export.live_from)
+        for part in export.parts:
+            if part.first < high and part.last >= request.low:
+                for rows, chunk in parquet.read_part(part, request.selection, request.low, high):
+                    self.received += rows
+                    yield chunk
+
+    def _paged(self, low: int) -> Iterator[Rows]:
+        request, counts = self._request, self.counts
+        end = counts.last_step + 1 if counts.last_step >= 0 else END_OF_STEPS
+        high = end if request.high is None else min(end, request.high)
+        left = counts.history_lines - self.received
+        plan = WindowPlan(low, high, page_size=request.page_size, most_rows=left)
+        reader = PageReader(
+            page_fetcher(request.transport, request.ref),
+            plan,
+            where=request.ref.path,
+            concurrency=request.concurrency,
+            eager=request.eager,
+        )
+        yield from self._count(reader.pages())
+        if self.whole and self.received < counts.history_lines and high < END_OF_STEPS:
+            plan.extend(END_OF_STEPS)  # rows beyond what the server called the last step
+            yield from self._count(reader.pages())
+        if self.whole and self.received < counts.history_lines and not self.used_exports:
+            yield from self._count(self._unwindowed())
+
+    def _unwindowed(self) -> Iterator[Rows]:
+        """Rows that no step window shows, because they have no `_step`, or one below 0."""
+        request, expected = self._request, self.counts.history_lines
+        if expected > _MOST_UNWINDOWED:
+            return
+        where = f"{request.ref.path}, rows without a step"
+        run = fetch_run(
+            request.transport,
+            request.ref,
+            documents.FULL_HISTORY,
+            where=where,
+            samples=expected + request.page_size,
+        )
+        rows = parse_page(texts_of(run.get("history"), where), where)
+        if len(rows) == expected:
+            yield [row for row in rows if not _has_step(row)]
+
+    def _count(self, pages: Iterator[Rows]) -> Iterator[Rows]:
+        for page in pages:
+            self.received += len(page)
+            yield page
+
+    def check(self) -> None:
+        """Compare what came with what the server says exists.
+
+        Rows that are logged while a run is read may or may not be among those that came: then the number
+        must lie between what the server said before and what it says now.
+
+        Raises:
+            IncompleteHistory: The numbers differ.
+        """
+        expected, received = self.counts.history_lines, self.received
+        if received == expected or (not self.whole and received < expected):
+            return
+        now = run_counts(self._request.transport, self._request.ref).history_lines
+        if expected <= received <= now:
+            return
+        problem = (
+            f"{received} rows came of {expected}"
+            if received < expected
+            else f"{received} rows came, not {expected}"
+        )
+        if now < expected:
+            problem += ", and the history shrank while it was read"
+        raise IncompleteHistory(
+            problem,
+            expected=expected,
+            received=received,
+            where=self._request.ref.path,
+            hint="The run may have been rewound while it was read, or the server is missing rows.",
+        )
+
+
+def _has_step(row: dict[str, Any]) -> bool:
+    step = row.get("_step")
+    return isinstance(step, (int, float)) and step >= 0

@@ -1,0 +1,256 @@
+"""Starting and stopping the server: in the background of a test or notebook, or in a shell's foreground."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+
+from wandb_ops.local import app, pages
+from wandb_ops.local.service import Service, Settings, open_service
+from wandb_ops.local.stored import StoredRun, read_run
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+_log = logging.getLogger("wandb_ops.local")
+
+_START_TIMEOUT = 20.0
+_STOP_TIMEOUT = 20.0
+
+
+def build_app(service: Service) -> Starlette:
+    """The ASGI application over an opened data folder."""
+    return Starlette(routes=[*app.routes(service), *pages.routes(service)])
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if not ipaddress.ip_address(host).is_loopback:
+        _log.warning("listening on %s: the API key travels unencrypted over the network", host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _uvicorn(service: Service, ready: Callable[[], None]) -> _Server:
+    config = uvicorn.Config(
+        build_app(service),
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,  # it would write signed queries into the log
+        server_header=False,
+        timeout_keep_alive=75,  # longer than clients keep idle connections, so that none meets a closing one
+        timeout_graceful_shutdown=5,
+    )
+    return _Server(config, ready)
+
+
+class LocalServer:
+    """A W&B-compatible server in a thread of this process.
+
+        with LocalServer() as server:
+            os.environ.update(server.env)
+            ...
+
+    Args:
+        data: The folder that keeps everything; None takes a temporary one, removed by :meth:`stop`.
+        host: The address to listen on.
+        port: 0 takes a free one.
+        entity: The account that owns everything.
+        api_key: The key that clients must send; None takes the folder's own, made on first use.
+        clock: Seconds since the epoch; tests move it to see crashed runs and expired URLs.
+        settings: Further fields of :class:`wandb_ops.local.service.Settings`, such as ``crash_after`` and
+            ``parquet_after_rows``.
+
+    Raises:
+        RuntimeError: Another server has the folder open, or the server did not start.
+        OSError: The port is taken.
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        entity: str = "local",
+        api_key: str | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        **settings: Any,
+    ) -> None:
+        self._temporary = data is None
+        self.data = Path(tempfile.mkdtemp(prefix="wandb-local-") if data is None else data)
+        self.host = host
+        self.port = port
+        self.entity = entity
+        self._given_key = api_key
+        self._clock = clock
+        self._settings = Settings(entity=entity, **settings)
+        self._service: Service | None = None
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        self._base_url = ""
+        self._api_key = ""
+
+    @property
+    def service(self) -> Service:
+        """The opened data folder."""
+        if self._service is None:
+            raise RuntimeError("the server is not started")
+        return self._service
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``, without a trailing slash."""
+        if not self._base_url:
+            raise RuntimeError("the server is not started")
+        return self._base_url
+
+    @property
+    def api_key(self) -> str:
+        """The key that clients must send; known once the server was started."""
+        if not self._api_key:
+            raise RuntimeError("the server is not started")
+        return self._api_key
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment that leads a client here."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": self.api_key, "WANDB_ENTITY": self.entity}
+
+    def run(self, project: str, run_id: str) -> StoredRun:
+        """What is stored of a run, read past every client; ``LookupError`` when there is none."""
+        return read_run(self.service, project, run_id)
+
+    def start(self) -> Self:
+        """Open the folder and answer; returns once requests are answered."""
+        if self._thread is not None:
+            raise RuntimeError("the server is started already")
+        self._service = open_service(self.data, self._settings, self._given_key, self._clock)
+        self._api_key = self._service.api_key
+        try:
+            listener = _listen(self.host, self.port)
+        except BaseException:
+            self._close()
+            raise
+        # The same port after a restart, so that URLs handed out before still lead here.
+        self.port = listener.getsockname()[1]
+        self._base_url = _url(listener)
+        ready = threading.Event()
+        self._server = _uvicorn(self._service, ready.set)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="wandb-local", daemon=True
+        )
+        self._thread.start()
+        if not ready.wait(_START_TIMEOUT):
+            self.stop()
+            raise RuntimeError("the server did not start")
+        return self
+
+    def stop(self) -> None:
+        """Finish the requests under way and close the folder. Does nothing when stopped already."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(_STOP_TIMEOUT)
+            if self._thread.is_alive():
+                self._server.force_exit = True
+                self._thread.join(_STOP_TIMEOUT)
+        self._server = self._thread = None
+        self._close()
+        if self._temporary:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    def _close(self) -> None:
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+@contextlib.contextmanager
+def _signals_ignored_afterwards() -> Iterator[None]:
+    """uvicorn ends in good order on SIGTERM and then raises it again, which would end this process at once
+    and leave the database unfolded. A handler that does nothing takes that second signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def serve(
+    host: str,
+    port: int,
+    data: str | os.PathLike[str],
+    entity: str,
+    api_key: str | None,
+    ready: Callable[[str, str], None],
+    **settings: Any,
+) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM.
+
+    Args:
+        port: 0 takes a free one.
+        api_key: None takes the folder's own, made on first use.
+        ready: Called with the URL and the key once requests are answered.
+        settings: As for :class:`LocalServer`.
+    """
+    service = open_service(Path(data), Settings(entity=entity, **settings), api_key)
+    try:
+        listener = _listen(host, port)
+        url = _url(listener)
+        with _signals_ignored_afterwards(), contextlib.suppress(KeyboardInterrupt):
+            _uvicorn(service, lambda: ready(url, service.api_key)).run(sockets=[listener])
+    finally:
+        service.close()

@@ -1,0 +1,151 @@
+"""Files of runs: up to W&B, and down to one folder and nowhere else."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import weakref
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from wandb_ops.errors import ProtocolError, UnsafePath, UnsupportedServer
+from wandb_ops.protocol.documents.write import CREATE_RUN_FILES, MARK_RUN_FILES_UPLOADED, SERVER_FEATURES
+from wandb_ops.protocol.graphql import execute
+from wandb_ops.redaction import terminal_safe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wandb_ops.transport.session import Transport
+
+_LONGEST_NAME = 255  # bytes of one path component, on every common file system
+_LONGEST_PATH = 1024
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?")
+
+_features: weakref.WeakKeyDictionary[Transport, frozenset[str]] = weakref.WeakKeyDictionary()
+
+
+def safe_path(root: Path, name: str) -> Path:
+    """The path of the file `name`, which comes from outside, inside the folder `root`.
+
+    One function for every name that a server or another user chose. Nothing is written, nothing is mapped to
+    another name: what is not surely inside `root`, on every system, is refused.
+
+    Raises:
+        UnsafePath: The name is absolute, climbs out, hides a separator, names a device, ends in a way that
+            some system drops, is too long, or leads through a symbolic link.
+    """
+    problem = _name_problem(name)
+    if problem:
+        raise UnsafePath(f"The file name {_shown(name)} {problem}; nothing was written")
+    path = root
+    inside = root.resolve()
+    for part in name.split("/"):
+        path /= part
+        # A link that is there already, planted or not, could lead anywhere.
+        if path.is_symlink():
+            raise UnsafePath(
+                f"The file name {_shown(name)} leads through a symbolic link; nothing was written"
+            )
+    if not path.resolve().is_relative_to(inside):
+        raise UnsafePath(f"The file name {_shown(name)} leads out of its folder; nothing was written")
+    return path
+
+
+def _shown(name: str) -> str:
+    return repr(terminal_safe(name[:80]) + ("..." if len(name) > 80 else ""))
+
+
+def _name_problem(name: str) -> str:
+    if not name:
+        return "is empty"
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        return "has control characters"
+    if "\\" in name:
+        return "has a backslash"
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        return "is absolute"
+    if len(name.encode()) > _LONGEST_PATH:
+        return f"is longer than {_LONGEST_PATH} bytes"
+    for part in name.split("/"):
+        problem = _part_problem(part)
+        if problem:
+            return problem
+    return ""
+
+
+def _part_problem(part: str) -> str:
+    if part in ("", ".", ".."):
+        return "has an empty or relative part"
+    # Both as it is and as someone down the road may read it: percent-decoded, in compatibility form.
+    for reading in (
+        unquote(part),
+        unicodedata.normalize("NFKC", part),
+        unicodedata.normalize("NFKC", unquote(part)),
+    ):
+        if reading in (".", "..") or "/" in reading or "\\" in reading or "\0" in reading:
+            return "hides a separator or a relative part"
+    if part[-1] in ". ":
+        return "has a part that ends in a dot or space"
+    if _DEVICES.fullmatch(part):
+        return "is a device name on Windows"
+    if len(part.encode()) > _LONGEST_NAME:
+        return f"has a part longer than {_LONGEST_NAME} bytes"
+    return ""
+
+
+def server_features(transport: Transport) -> frozenset[str]:
+    """Names of the features the server has switched on; asked once per transport.
+
+    A server too old to tell has none.
+    """
+    if transport not in _features:
+        try:
+            info = execute(transport, SERVER_FEATURES, {}, where="server").get("serverInfo") or {}
+        except UnsupportedServer:
+            info = {}
+        listed = [feature for feature in info.get("features") or () if isinstance(feature, dict)]
+        _features[transport] = frozenset(f["name"] for f in listed if f.get("isEnabled") and f.get("name"))
+    return _features[transport]
+
+
+def upload_run_file(
+    transport: Transport, *, entity: str, project: str, run_id: str, name: str, data: bytes | Path
+) -> None:
+    """Put one file to a run under `name`, replacing what was there. Every step can be repeated.
+
+    Args:
+        transport: Sends and retries.
+        entity: The run's entity.
+        project: The run's project.
+        run_id: The run's id.
+        name: Path within the run's files, with forward slashes.
+        data: Bytes, or a file.
+
+    Raises:
+        UnsafePath: `name` could not be downloaded safely by anybody.
+        CommError: As `graphql.execute` and `Transport.upload`.
+    """
+    problem = _name_problem(name)
+    if problem:
+        raise UnsafePath(f"The file name {_shown(name)} {problem}; nothing was sent")
+    where = f"{entity}/{project}/{run_id}/{terminal_safe(name)}"
+    variables = {"entity": entity, "project": project, "run": run_id, "files": [name]}
+    payload = execute(transport, CREATE_RUN_FILES, variables, where=where).get("createRunFiles") or {}
+    urls = [file.get("uploadUrl") for file in payload.get("files") or () if file.get("name") == name]
+    if not urls or not urls[0]:
+        raise ProtocolError("CreateRunFiles: the answer has no upload URL for the file", where=where)
+    headers = dict(_header(line, where) for line in payload.get("uploadHeaders") or ())
+    transport.upload(urls[0], data, headers=headers, where=where)
+    if "MARK_RUN_FILES_UPLOADED" in server_features(transport):
+        execute(transport, MARK_RUN_FILES_UPLOADED, variables, where=where)
+
+
+def _header(line: str, where: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name.strip()) or re.search(r"[\r\n\0]", value):
+        raise ProtocolError("CreateRunFiles: the answer has a malformed upload header", where=where)
+    return name.strip(), value.strip()
+
+
+__all__ = ["safe_path", "server_features", "upload_run_file"]

@@ -1,0 +1,124 @@
+"""`Runs`: the runs of a project, page by page, each with its config and summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wandb_ops.errors import NotFoundError, UsageError
+from wandb_ops.protocol import values
+from wandb_ops.protocol.documents import runs as documents
+from wandb_ops.protocol.graphql import execute
+from wandb_ops.protocol.pagination import Page, connection_page
+from wandb_ops.public.filters import check_filters, check_order
+from wandb_ops.public.paginator import SizedPaginator
+from wandb_ops.public.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wandb_ops.transport.session import Transport
+
+
+class LightPage:
+    """Runs that came without config and summary; completed together, in one request, when one of them
+    asks."""
+
+    def __init__(self, transport: Transport, entity: str, project: str) -> None:
+        self._transport = transport
+        self._entity = entity
+        self._project = project
+        self.runs: list[Run] = []
+        self._done = False
+
+    def load_heavy(self) -> None:
+        """Fetch the heavy fields of the page's runs; one that is gone stays as it is."""
+        if self._done:
+            return
+        variables = {
+            "entity": self._entity,
+            "project": self._project,
+            "perPage": len(self.runs),
+            "cursor": None,
+            "order": "+created_at",
+            "filters": values.dumps({"name": {"$in": [run.id for run in self.runs]}}),
+        }
+        where = f"{self._entity}/{self._project}"
+        data = execute(self._transport, documents.RUNS, variables, where=where)
+        page = connection_page((data.get("project") or {}).get("runs"), where=where)
+        heavy = {node["name"]: node for node in page.nodes}
+        for run in self.runs:
+            if run.id in heavy and "config" not in run._attrs:
+                run._take_heavy(heavy[run.id])
+        self._done = True
+
+
+class Runs(SizedPaginator[Run]):
+    """Runs of a project that match a filter: iterate, index, slice, `len()`.
+
+    Loops are independent of each other and share what was loaded. A run that moved between two pages while
+    they were read comes once.
+
+    Args:
+        transport: How to reach the server.
+        entity: User or team that owns the project.
+        project: Name of the project.
+        filters: As for `Api.runs`.
+        order: As for `Api.runs`.
+        per_page: Runs per request.
+        lazy: Leave config, summary and system metrics out of the pages.
+        start: `cursor` of an earlier `Runs` to go on from.
+
+    Raises:
+        UsageError: Filters or order that the server would not understand.
+        NotFoundError: On the first page: there is no such project.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        entity: str,
+        project: str,
+        filters: Mapping[str, Any] | None = None,
+        order: str | None = "+created_at",
+        per_page: int = 50,
+        *,
+        lazy: bool = False,
+        start: str | None = None,
+    ) -> None:
+        if start is not None and not isinstance(start, str):
+            raise UsageError(f"start is the cursor of a Runs, not {start!r}")
+        self._transport = transport
+        self.entity = entity
+        self.project = project
+        self.filters = check_filters(filters)
+        self.order = check_order(order)
+        self._lazy = lazy
+        super().__init__(per_page=per_page, start=start, where=f"runs of {entity}/{project}")
+
+    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
+        variables = {
+            "entity": self.entity,
+            "project": self.project,
+            "filters": values.dumps(self.filters),
+            "order": self.order,
+            "perPage": per_page,
+            "cursor": cursor,
+        }
+        operation = documents.LIGHT_RUNS if self._lazy else documents.RUNS
+        data = execute(self._transport, operation, variables, where=self._where)
+        project = data.get("project")
+        if project is None:
+            raise NotFoundError("There is no such project", where=f"{self.entity}/{self.project}")
+        return connection_page(project.get("runs"), where=self._where, total=project.get("runCount"))
+
+    def _convert(self, nodes: list[dict[str, Any]]) -> list[Run]:
+        page = LightPage(self._transport, self.entity, self.project) if self._lazy else None
+        runs = [
+            Run(self._transport, self.entity, self.project, node["name"], node, loader=page) for node in nodes
+        ]
+        if page is not None:
+            page.runs = runs
+        return runs
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.entity}/{self.project}>"

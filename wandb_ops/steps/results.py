@@ -1,0 +1,180 @@
+"""What steps return: frozen, JSON-safe values; ids, counts, paths and urls, never data.
+
+`to_json()` of each is a plain dict that fits an Airflow XCom and Dagster metadata: no NaN, no numpy, no
+bytes (non-finite numbers become the strings "NaN", "Infinity", "-Infinity").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+def json_safe(value: Any) -> JsonValue:
+    """`value` in JSON's types only; anything foreign is an error, not a `str()`."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, Result):
+        return value.to_json()
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Base of all step results."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict of JSON values, the same for the same result."""
+        return {f.name: json_safe(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult(Result):
+    """A run, as an orchestrator needs to know it."""
+
+    entity: str
+    project: str
+    run_id: str
+    path: str  # entity/project/run_id
+    url: str  # page of the run in the W&B app
+    display_name: str
+    state: str  # running, finished, failed, crashed, killed, preempted, ...
+    created: bool = False  # True when this very call made it
+    history_lines: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogResult(Result):
+    """Rows appended to a run's history."""
+
+    path: str
+    url: str
+    rows: int  # sent by this call
+    skipped: int  # already on the server (a retry)
+    last_step: int  # -1 when the run has no row
+    history_lines: int  # the server's count afterwards
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult(Result):
+    """What `sync_tensorboard` did."""
+
+    path: str
+    url: str
+    run_id: str
+    rows: int  # history rows sent by this call
+    scalars: int  # scalar values in those rows
+    media: int  # histograms and images in those rows
+    files: int  # event files read
+    bytes_read: int
+    bytes_skipped: int  # damaged, see `left_out`
+    resumed_at_line: int  # history line the first new row got
+    history_lines: int  # the server's count afterwards
+    last_step: int  # last `_step`; -1 when there is none
+    left_out: dict[str, int] = field(default_factory=dict)  # reason -> records not taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueResult(Result):
+    """A launch queue after an upsert."""
+
+    entity: str
+    name: str
+    queue_id: str
+    url: str
+    action: Literal["created", "unchanged", "changed"]
+    changes: dict[str, Any] = field(default_factory=dict)  # field -> {"before": ..., "after": ...}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnInfo(Result):
+    """One column of an exported table."""
+
+    name: str
+    type: str  # Arrow's name: int64, double, string, bool, ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(Result):
+    """One run's history, written to one file."""
+
+    path: str  # entity/project/run_id
+    url: str
+    run_id: str
+    uri: str  # the file
+    format: Literal["parquet", "csv", "jsonl"]
+    action: Literal["written", "unchanged"]
+    rows: int
+    bytes: int
+    columns: tuple[ColumnInfo, ...]
+    first_step: int  # -1 when there is no row
+    last_step: int
+    sha256: str  # of the file
+    complete: bool  # False only while the run is still being written
+    state: str
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricBest(Result):
+    """The best run of a snapshot, by one metric."""
+
+    metric: str
+    goal: Literal["min", "max"]
+    value: float
+    run_id: str
+    display_name: str
+    url: str
+    delta: float | None  # to the best of the previous snapshot; None when there is none
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotResult(Result):
+    """One row per run at one moment, written to one file."""
+
+    entity: str
+    project: str
+    url: str
+    at: str  # ISO 8601, UTC
+    uri: str
+    runs: int
+    rows: int
+    bytes: int
+    metrics: tuple[str, ...]
+    states: dict[str, int]  # state -> runs
+    best: tuple[MetricBest, ...]
+    new_runs: int  # not in the previous snapshot
+    previous: str | None  # uri of the snapshot compared with
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+TERMINAL_STATES = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
+SUCCESS_STATES = frozenset({"finished"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus(Result):
+    """One look at a run."""
+
+    path: str
+    run_id: str
+    url: str
+    display_name: str
+    state: str
+    terminal: bool
+    succeeded: bool
+    history_lines: int = 0
+    created_at: str = ""  # ISO 8601, UTC, as the server gives it
+    heartbeat_at: str = ""

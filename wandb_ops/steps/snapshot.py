@@ -1,0 +1,64 @@
+"""One row per run, at one moment: the table that a team looks at every morning."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from wandb_ops.errors import UsageError
+from wandb_ops.steps.results import MetricBest, SnapshotResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wandb_ops.public.api import Api
+
+
+def snapshot(
+    api: Api,
+    *,
+    project: str,
+    to: str,
+    entity: str | None = None,
+    metrics: Mapping[str, Literal["min", "max"]] | None = None,
+    filters: Mapping[str, Any] | None = None,
+    at: str | None = None,
+) -> SnapshotResult:
+    """Write state, config and summary of every run of a project to one Parquet file in folder `to`.
+
+    Args:
+        api: The client.
+        project: Project name.
+        to: Folder or URL; each snapshot is one file in it, named by its time.
+        entity: User or team; None for the client's default.
+        metrics: Summary keys to rank runs by, and whether the least or the greatest value is best.
+        filters: Only runs that match, in W&B's filter language.
+        at: ISO 8601 time the snapshot is for; None for now. The same `at` writes the same file, so an
+            orchestrator passes the time of its own run.
+    """
+    from wandb_ops.snapshot import take_snapshot
+
+    taken = take_snapshot(
+        api,
+        project=project,
+        entity=entity,
+        to=to,
+        metrics=dict(metrics or {}),
+        filters=dict(filters) if filters else None,
+        at=parse_time(at),
+    )
+    values = asdict(taken)
+    values["best"] = tuple(MetricBest(**asdict(best)) for best in taken.best)
+    return SnapshotResult(**values)
+
+
+def parse_time(text: str | None) -> datetime:
+    """`text` as an aware UTC time; None is now; a time without a zone is taken as UTC."""
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not an ISO 8601 time") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

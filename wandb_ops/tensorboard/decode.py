@@ -1,0 +1,328 @@
+"""Events of tfevents files: one payload at a time, every record kind, no tensorboard or protobuf needed.
+
+This is the reference decoder: `template` does the same for long runs of look-alike scalar events, in numpy,
+and hands everything else to this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wandb_ops.tensorboard import media, tensors, wire
+from wandb_ops.tensorboard.columns import NO_EXTRA, Columns, Context, Extra
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+SESSION_START = 1
+_DATA_CLASS_SCALAR = 1
+# Event field -> why it gives no history value.
+_OTHER_EVENTS = {4: "graph", 6: "log message", 8: "run metadata", 9: "meta graph"}
+# Keys that the row itself has.
+RESERVED = frozenset({b"_step", b"_timestamp", b"_runtime", b"global_step", b"_wandb"})
+
+
+@dataclass(slots=True)
+class _Sink:
+    """Growing columns."""
+
+    wall: list[float] = field(default_factory=list)
+    step: list[int] = field(default_factory=list)
+    tag: list[int] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    extra: list[int] = field(default_factory=list)
+    extras: list[Extra] = field(default_factory=list)
+    record: list[int] = field(default_factory=list)  # position of the event among those decoded
+
+    def columns(self) -> Columns:
+        return Columns(
+            np.array(self.wall, dtype=np.float64),
+            np.array(self.step, dtype=np.int64),
+            np.array(self.tag, dtype=np.int32),
+            np.array(self.value, dtype=np.float64),
+            np.array(self.extra, dtype=np.int32),
+            self.extras,
+        )
+
+
+@dataclass(slots=True)
+class _Value:
+    """One Summary.Value, taken apart."""
+
+    tag: bytes = b""
+    plugin: str = ""
+    data_class: int = 0
+    content: tuple[int, int] = (0, 0)  # the plugin's own data
+    has_metadata: bool = False
+    kind: int = (
+        0  # field number of the payload: 2 simple_value, 4 image, 5 histo, 6 audio, 8 tensor, 3 obsolete
+    )
+    at: int = 0
+    end: int = 0
+
+
+def decode_records(
+    data: bytes, offsets: Iterable[int], lengths: Iterable[int], records: Iterable[int], context: Context
+) -> tuple[Columns, NDArray[np.int64]]:
+    """Decode payloads.
+
+    Args:
+        data: The bytes that the payloads lie in.
+        offsets: Where each payload begins.
+        lengths: How long it is.
+        records: The running number of each record in its directory, growing.
+        context: What is remembered between records; tags, plugins, hparams and counts are added to it.
+
+    Returns:
+        The values, and for each the running number of its record.
+    """
+    sink = _Sink()
+    for offset, length, record in zip(offsets, lengths, records, strict=True):
+        mark = len(sink.step)
+        try:
+            _event(data, offset, offset + length, record, context, sink)
+        except wire.WireError:
+            context.left_out["undecodable event"] += 1
+            for column in (sink.wall, sink.step, sink.tag, sink.value, sink.extra, sink.record):
+                del column[mark:]
+    return sink.columns(), np.array(sink.record, dtype=np.int64)
+
+
+def _event(data: bytes, start: int, end: int, record: int, context: Context, sink: _Sink) -> None:
+    wall, step = 0.0, 0
+    summaries = []
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.FIXED64:
+            wall = wire.double(data, a)
+        elif number == 2 and kind == wire.VARINT:
+            step = wire.signed(a)
+        elif number == 5 and kind == wire.BYTES:
+            summaries.append((a, b))
+        elif number in _OTHER_EVENTS and kind == wire.BYTES:
+            context.left_out[_OTHER_EVENTS[number]] += 1
+    for at, stop in summaries:
+        for number, kind, a, b in wire.fields(data, at, stop):
+            if number != 1 or kind != wire.BYTES:
+                continue
+            value = parse_value(data, a, b)
+            if value.has_metadata and value.plugin and value.tag:
+                context.learn(value.tag, value.plugin, record)
+            taken = _take(data, value, record, context)
+            if taken is None:
+                continue
+            sink.wall.append(wall)
+            sink.step.append(step)
+            sink.record.append(record)
+            sink.tag.append(context.tags.id(value.tag))
+            if isinstance(taken, Extra):
+                sink.value.append(0.0)
+                sink.extra.append(len(sink.extras))
+                sink.extras.append(taken)
+            else:
+                sink.value.append(taken)
+                sink.extra.append(NO_EXTRA)
+
+
+def parse_value(data: bytes, start: int, end: int) -> _Value:
+    """Take a Summary.Value apart."""
+    value = _Value()
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.BYTES:
+            value.tag = data[a:b]
+        elif number == 9 and kind == wire.BYTES:
+            value.has_metadata = True
+            _metadata(data, a, b, value)
+        elif (number == 2 and kind == wire.FIXED32) or (number in (3, 4, 5, 6, 8) and kind == wire.BYTES):
+            value.kind, value.at, value.end = number, a, b
+    return value
+
+
+def _metadata(data: bytes, start: int, end: int, value: _Value) -> None:
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.BYTES:
+            for inner, inner_kind, c, d in wire.fields(data, a, b):
+                if inner == 1 and inner_kind == wire.BYTES:
+                    value.plugin = wire.text(data, c, d)
+                elif inner == 2 and inner_kind == wire.BYTES:
+                    value.content = (c, d)
+        elif number == 4 and kind == wire.VARINT:
+            value.data_class = a
+
+
+def _take(data: bytes, value: _Value, record: int, context: Context) -> Extra | float | None:
+    """The history value, or None when there is none; the reason is counted."""
+    if not value.tag:
+        context.left_out["empty tag"] += 1
+        return None
+    if value.plugin == "hparams":
+        _hparams(data, value, context)
+        if not value.kind:
+            return None
+    taken: Extra | float | None
+    if value.kind == 2:
+        return wire.single(data, value.at)
+    if value.kind == 5:
+        taken, reason = _proto_histogram(data, value.at, value.end), "histogram without bins"
+    elif value.kind == 4:
+        taken, reason = _image(data, value.at, value.end), "image of unknown format"
+    elif value.kind == 6:
+        taken, reason = _audio(data, value.at, value.end), "audio of unknown format"
+    elif value.kind == 8:
+        taken, reason = _tensor(data, value, context.plugin_of(value.tag, record))
+    elif value.kind == 3:
+        taken, reason = None, "histogram of an obsolete kind"
+    else:
+        taken, reason = None, "value without content"
+    if taken is None:
+        context.left_out[reason] += 1
+    return taken
+
+
+def _tensor(data: bytes, value: _Value, plugin: str) -> tuple[Extra | float | None, str]:
+    """The value of a tensor summary, by its plugin; the reason when it has none."""
+    if plugin == "mesh":
+        return None, "mesh"
+    try:
+        tensor = tensors.parse(data, value.at, value.end)
+    except tensors.UnsupportedTensorError as error:
+        return None, str(error)
+    array = tensor.array
+    if array is None:
+        return _strings(tensor, plugin)
+    if plugin == "scalars" or (not plugin and value.data_class == _DATA_CLASS_SCALAR):
+        if array.size != 1:
+            return None, "scalar tensor of more than one element"
+        number = tensors.scalar_text(array)
+        return (Extra(number, is_scalar=True) if isinstance(number, bytes) else number), ""
+    if plugin == "histograms":
+        return media.tensor_histogram(array), "histogram tensor of another shape"
+    if plugin == "pr_curves":
+        return media.pr_curve(array), "pr curve of another shape"
+    return None, f"tensor of plugin {plugin!r}" if plugin else "tensor without plugin"
+
+
+def _strings(tensor: tensors.Tensor, plugin: str) -> tuple[Extra | float | None, str]:
+    strings = tensor.strings
+    if plugin == "text" and strings:
+        return media.text(strings, tensor.shape), ""
+    if plugin == "images":
+        if len(strings) < 3 or not (strings[0].isdigit() and strings[1].isdigit()):
+            return None, "image tensor without images"
+        return media.images(strings[2:], int(strings[0]), int(strings[1])), "image of unknown format"
+    if plugin == "audio" and strings:
+        # Rows of (encoded clip, label); W&B's history has one clip per value.
+        return media.audio(strings[0], "audio/wav"), "audio of unknown format"
+    return None, f"tensor of plugin {plugin!r}" if plugin else "tensor without plugin"
+
+
+def _doubles(data: bytes, kind: int, a: int, b: int) -> NDArray[np.float64]:
+    if kind not in (wire.BYTES, wire.FIXED64) or (b - a) % 8:
+        raise wire.WireError("not a list of doubles")
+    return np.frombuffer(data[a:b], dtype="<f8")
+
+
+def _proto_histogram(data: bytes, start: int, end: int) -> Extra | None:
+    low = high = 0.0
+    limits: list[NDArray[np.float64]] = []
+    counts: list[NDArray[np.float64]] = []
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.FIXED64:
+            low = wire.double(data, a)
+        elif number == 2 and kind == wire.FIXED64:
+            high = wire.double(data, a)
+        elif number == 6:
+            limits.append(_doubles(data, kind, a, b))
+        elif number == 7:
+            counts.append(_doubles(data, kind, a, b))
+    if not limits or not counts:
+        return None
+    return media.proto_histogram(np.concatenate(limits), np.concatenate(counts), low, high)
+
+
+def _image(data: bytes, start: int, end: int) -> Extra | None:
+    height = width = 0
+    encoded = b""
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.VARINT:
+            height = a
+        elif number == 2 and kind == wire.VARINT:
+            width = a
+        elif number == 4 and kind == wire.BYTES:
+            encoded = data[a:b]
+    return media.images([encoded], width, height)
+
+
+def _audio(data: bytes, start: int, end: int) -> Extra | None:
+    encoded, content_type = b"", ""
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 4 and kind == wire.BYTES:
+            encoded = data[a:b]
+        elif number == 5 and kind == wire.BYTES:
+            content_type = wire.text(data, a, b)
+    return media.audio(encoded, content_type)
+
+
+def _hparams(data: bytes, value: _Value, context: Context) -> None:
+    """Session starts give config; experiment descriptions and session ends say nothing that a run needs."""
+    start, end = value.content
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 3 and kind == wire.BYTES:
+            for inner, inner_kind, c, d in wire.fields(data, a, b):
+                if inner == 1 and inner_kind == wire.BYTES:
+                    key, item = _map_entry(data, c, d)
+                    context.hparams[key] = item
+
+
+def _map_entry(data: bytes, start: int, end: int) -> tuple[str, Any]:
+    key, item = "", None
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.BYTES:
+            key = wire.text(data, a, b)
+        elif number == 2 and kind == wire.BYTES:
+            item = _struct_value(data, a, b)
+    return key, item
+
+
+def _struct_value(data: bytes, start: int, end: int) -> Any:
+    """A google.protobuf.Value; numbers without a fraction become integers, as they were given."""
+    item: Any = None
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 2 and kind == wire.FIXED64:
+            item = wire.double(data, a)
+            item = int(item) if item.is_integer() and abs(item) < 1 << 53 else item
+        elif number == 3 and kind == wire.BYTES:
+            item = wire.text(data, a, b)
+        elif number == 4 and kind == wire.VARINT:
+            item = bool(a)
+        elif number == 5 and kind == wire.BYTES:
+            item = dict(
+                _map_entry(data, c, d) for n, k, c, d in wire.fields(data, a, b) if n == 1 and k == wire.BYTES
+            )
+        elif number == 6 and kind == wire.BYTES:
+            item = [
+                _struct_value(data, c, d)
+                for n, k, c, d in wire.fields(data, a, b)
+                if n == 1 and k == wire.BYTES
+            ]
+    return item
+
+
+def session_start_step(data: bytes, start: int, end: int) -> int | None:
+    """The step at which a restarted writer says it goes on; None when the event says nothing of that."""
+    step, status = 0, 0
+    try:
+        for number, kind, a, b in wire.fields(data, start, end):
+            if number == 2 and kind == wire.VARINT:
+                step = wire.signed(a)
+            elif number == 7 and kind == wire.BYTES:
+                for inner, inner_kind, value, _ in wire.fields(data, a, b):
+                    if inner == 1 and inner_kind == wire.VARINT:
+                        status = value
+    except wire.WireError:
+        return None
+    return step if status == SESSION_START else None

@@ -1,0 +1,172 @@
+"""Values that are no numbers, in the JSON that W&B's history has for them.
+
+File names are made from their content, so the same folder always gives the same names and an upload that is
+repeated replaces itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from wandb_ops.tensorboard.columns import Extra, MediaFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+MAX_BINS = 512  # what W&B draws
+_HUGE = 1e300  # TF1 closes its outer bins with the largest double
+_NAME_LENGTH = 32  # hex digits of the sha256
+_IMAGE_FORMATS: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpg"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+)
+_AUDIO_FORMATS = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/mpeg": "mp3",
+    "audio/flac": "flac",
+    "audio/ogg": "ogg",
+}
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON as W&B takes it: NaN and the infinities are bare tokens."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return b"NaN" if math.isnan(value) else (b"Infinity" if value > 0 else b"-Infinity")
+    if isinstance(value, list):
+        return b"[" + b",".join([json_bytes(item) for item in value]) + b"]"
+    if isinstance(value, dict):
+        return b"{" + b",".join([orjson.dumps(k) + b":" + json_bytes(v) for k, v in value.items()]) + b"}"
+    return orjson.dumps(value)
+
+
+def floats_json(array: NDArray[np.float64]) -> bytes:
+    """A float array as a JSON list; one numpy pass when all are finite."""
+    if np.isfinite(array).all():
+        return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    return json_bytes(array.tolist())
+
+
+def rebinned(
+    edges: NDArray[np.float64], counts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most MAX_BINS bins: neighbours are joined, counts and the outer edges stay."""
+    factor = -(-len(counts) // MAX_BINS)
+    if factor <= 1:
+        return edges, counts
+    starts = np.arange(0, len(counts), factor)
+    return np.append(edges[starts], edges[-1]), np.add.reduceat(counts, starts)
+
+
+def histogram(edges: NDArray[np.float64], counts: NDArray[np.float64]) -> Extra:
+    """{_type: histogram}: n + 1 bin edges and n counts."""
+    edges, counts = rebinned(edges, counts)
+    return Extra(
+        b'{"_type":"histogram","bins":' + floats_json(edges) + b',"values":' + floats_json(counts) + b"}"
+    )
+
+
+def proto_histogram(
+    limits: NDArray[np.float64], counts: NDArray[np.float64], low: float, high: float
+) -> Extra | None:
+    """A HistogramProto: right edges and counts; None when it has no bins.
+
+    An empty first bin only carries the left edge of the second; otherwise the left edge is the smallest
+    value.
+    """
+    if not len(limits) or len(limits) != len(counts):
+        return None
+    edges = limits
+    if counts[0] == 0 and len(limits) > 1:
+        counts = counts[1:]
+    else:
+        edges = np.concatenate([[min(low, limits[0])], limits])
+    if abs(edges[0]) > _HUGE or abs(edges[-1]) > _HUGE:
+        edges = edges.copy()
+        edges[0] = low if edges[0] < -_HUGE else edges[0]
+        edges[-1] = high if edges[-1] > _HUGE else edges[-1]
+    return histogram(edges, counts)
+
+
+def tensor_histogram(table: NDArray[Any]) -> Extra | None:
+    """An n x 3 tensor of (left, right, count); None when it is something else."""
+    if table.ndim != 2 or table.shape[1] != 3:
+        return None
+    rows = table.astype(np.float64)
+    if not len(rows):
+        return histogram(np.zeros(1), np.zeros(0))
+    return histogram(np.append(rows[:, 0], rows[-1, 1]), rows[:, 2])
+
+
+def _media_file(folder: str, data: bytes, suffix: str) -> tuple[MediaFile, str]:
+    digest = hashlib.sha256(data).hexdigest()
+    return MediaFile(f"media/{folder}/{digest[:_NAME_LENGTH]}.{suffix}", data), digest
+
+
+def image_format(data: bytes) -> str | None:
+    """png, jpg, gif, bmp or webp by the first bytes; None for anything else."""
+    for magic, name in _IMAGE_FORMATS:
+        if data.startswith(magic):
+            return name
+    return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def images(encoded: Sequence[bytes], width: int, height: int) -> Extra | None:
+    """{_type: images/separated}; None when an image is of an unknown format or there is none."""
+    formats = [image_format(data) for data in encoded]
+    if not encoded or None in formats:
+        return None
+    files = [_media_file("images", data, str(kind))[0] for data, kind in zip(encoded, formats, strict=True)]
+    value = {
+        "_type": "images/separated",
+        "width": width,
+        "height": height,
+        "format": formats[0],
+        "count": len(files),
+        "filenames": [file.name for file in files],
+    }
+    return Extra(orjson.dumps(value), tuple(files))
+
+
+def audio(data: bytes, content_type: str) -> Extra | None:
+    """{_type: audio-file}; None for a content type that W&B cannot play."""
+    suffix = _AUDIO_FORMATS.get(content_type.lower() or "audio/wav")
+    if suffix is None or not data:
+        return None
+    file, digest = _media_file("audio", data, suffix)
+    value = {"_type": "audio-file", "path": file.name, "sha256": digest, "size": len(data)}
+    return Extra(orjson.dumps(value), (file,))
+
+
+def pr_curve(table: NDArray[Any]) -> Extra | None:
+    """{_type: table-file} of recall and precision, from the plugin's 6 x n tensor; else None."""
+    if table.ndim != 2 or table.shape[0] != 6:
+        return None
+    precision, recall = table[4].astype(np.float64), table[5].astype(np.float64)
+    rows = [[r, p] for r, p in zip(recall.tolist(), precision.tolist(), strict=True)]
+    data = json_bytes({"columns": ["recall", "precision"], "data": rows})
+    file, digest = _media_file("table", data, "table.json")
+    value = {
+        "_type": "table-file",
+        "path": file.name,
+        "sha256": digest,
+        "size": len(data),
+        "ncols": 2,
+        "nrows": len(rows),
+    }
+    return Extra(orjson.dumps(value), (file,))
+
+
+def text(strings: Sequence[bytes], shape: tuple[int, ...]) -> Extra:
+    """A string tensor: one element gives a string, more give a list of strings."""
+    decoded = [item.decode("utf-8", errors="replace") for item in strings]
+    return Extra(orjson.dumps(decoded[0] if len(decoded) == 1 and len(shape) <= 1 else decoded))

@@ -1,0 +1,168 @@
+"""One directory's event files, read over given byte ranges, as blocks of rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from wandb_ops.tensorboard import decode, template
+from wandb_ops.tensorboard.columns import Columns, Context
+from wandb_ops.tensorboard.discover import find_directories
+from wandb_ops.tensorboard.merge import merged
+from wandb_ops.tensorboard.records import CHUNK, Chunk, Damage, RecordReader
+from wandb_ops.tensorboard.rows import DirectoryRows
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from wandb_ops.tensorboard.discover import Directory, EventFile
+    from wandb_ops.tensorboard.rows import RowBlock
+
+_HEAD_RECORDS = 4  # a restarted writer says so right behind the file version
+_HEAD_BYTES = 1 << 16
+
+
+def decode_chunk(chunk: Chunk, context: Context) -> Columns:
+    """The values of a chunk, look-alike scalar events by template, all others one by one."""
+    return template.decode_chunk(chunk, context)
+
+
+def decode_chunk_one_by_one(chunk: Chunk, context: Context) -> Columns:
+    """The same, by the reference decoder alone."""
+    records = range(context.records, context.records + len(chunk.offsets))
+    columns, _ = decode.decode_records(
+        chunk.data, chunk.offsets.tolist(), chunk.lengths.tolist(), records, context
+    )
+    context.records += len(chunk.offsets)
+    return columns
+
+
+class DirectoryReader:
+    """Reads a directory between `since` and `until`.
+
+    What lies before `since` is decoded too, for what it says about tags and hyperparameters, but gives no
+    rows; not so when `context` is what an earlier reader, which ended there, has learnt.
+
+    Attributes:
+        positions: File name -> byte up to which it is dealt with; complete once the blocks are read.
+        damage: What could not be read between `since` and `until`.
+        left_out: What was read there and gives no row, by reason.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        since: Mapping[str, int],
+        until: Mapping[str, int],
+        chunk: int = CHUNK,
+        decoder: Callable[[Chunk, Context], Columns] = decode_chunk,
+        context: Context | None = None,
+        prefixed_step: bool = False,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.positions: dict[str, int] = {}
+        self.damage = Damage()
+        self.left_out: Counter[str] = Counter()
+        self.bytes_read = 0
+        self._taught = context is not None
+        self.context = Context() if context is None else context
+        self.rows = DirectoryRows(
+            directory.name, self.context.tags, self.left_out, prefixed_step=prefixed_step
+        )
+        self._since = since
+        self._until = until
+        self._chunk = chunk
+        self._decoder = decoder
+        self._on_bytes = on_bytes
+
+    def blocks(self) -> Iterator[RowBlock]:
+        """The rows, in order; to be iterated once."""
+        files = [file for file in self.directory.files if self._until.get(file.name, 0) > 0]
+        limits = self._purge_limits(files)
+        for file, limit in zip(files, limits, strict=True):
+            since = min(self._since.get(file.name, 0), self._until[file.name])
+            if not self._taught:
+                self._learn(file, since)
+            self.context.left_out = self.left_out
+            reader = RecordReader(
+                file, start=since, end=self._until[file.name], damage=self.damage, chunk=self._chunk
+            )
+            for chunk in reader:
+                columns = self._purged(self._decoder(chunk, self.context), limit)
+                self._count(chunk.end - chunk.start)
+                block = self.rows.feed(columns)
+                if block is not None:
+                    yield block
+            self.positions[file.name] = reader.position
+            if reader.position < self._until[file.name]:
+                self.left_out["unfinished last record"] += 1
+        block = self.rows.close()
+        if block is not None:
+            yield block
+
+    def _learn(self, file: EventFile, end: int) -> None:
+        self.context.left_out = Counter()
+        for chunk in RecordReader(file, start=0, end=end, damage=Damage(), chunk=self._chunk):
+            self._decoder(chunk, self.context)
+            self._count(chunk.end - chunk.start)
+
+    def _count(self, size: int) -> None:
+        self.bytes_read += size
+        if self._on_bytes is not None:
+            self._on_bytes(size)
+
+    def _purge_limits(self, files: list[EventFile]) -> list[int | None]:
+        """For each file the step from which on a later file replaces it, as TensorBoard reads restarts."""
+        limits: list[int | None] = [None] * len(files)
+        limit: int | None = None
+        for index in range(len(files) - 1, 0, -1):
+            step = _restart_step(files[index], self._until[files[index].name])
+            if step is not None:
+                limit = step if limit is None else min(limit, step)
+            limits[index - 1] = limit
+        return limits
+
+    def _purged(self, columns: Columns, limit: int | None) -> Columns:
+        if limit is None or not len(columns):
+            return columns
+        kept: NDArray[np.bool_] = columns.step < limit
+        if kept.all():
+            return columns
+        self.left_out["replaced after a restart"] += int((~kept).sum())
+        return columns.take(kept)
+
+
+def _restart_step(file: EventFile, end: int) -> int | None:
+    reader = RecordReader(file, start=0, end=min(end, _HEAD_BYTES), damage=Damage(), chunk=_HEAD_BYTES)
+    for chunk in reader:
+        for offset, length in zip(
+            chunk.offsets[:_HEAD_RECORDS].tolist(), chunk.lengths[:_HEAD_RECORDS].tolist(), strict=True
+        ):
+            step = decode.session_start_step(chunk.data, offset, offset + length)
+            if step is not None:
+                return step
+        break
+    return None
+
+
+def read_lines(root_dir: str | os.PathLike[str], *, chunk: int = CHUNK) -> Iterator[bytes]:
+    """The history lines that a first sync of `root_dir` would send; nothing leaves this machine."""
+    readers = [
+        DirectoryReader(
+            directory, since={}, until={file.name: file.size for file in directory.files}, chunk=chunk
+        )
+        for directory in find_directories(root_dir)
+    ]
+    line = 0
+    origin: float | None = None
+    for block in merged([reader.blocks() for reader in readers]):
+        if origin is None:
+            origin = float(block.wall[0])
+        yield from block.lines(0, len(block), first_line=line, origin=origin)
+        line += len(block)

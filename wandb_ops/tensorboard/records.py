@@ -1,0 +1,326 @@
+"""TFRecord framing: which byte ranges of an event file are whole, undamaged records.
+
+A record is `length (u64) | masked CRC of length | payload | masked CRC of payload`. From a known boundary the
+next one follows from a length whose CRC holds, so a chain of frames is proven by induction. Candidates for
+whole chains are found with numpy; where the chain breaks, one frame at a time is looked at.
+
+Damage costs only what it touches: a payload whose CRC is wrong is skipped and counted; after a broken length
+the scan goes on at the next position where a length and its payload both check, and the bytes between are
+counted. What cannot be decided yet (a torn or zero-filled tail) is left for the next read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from wandb_ops.tensorboard import crc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    I64 = NDArray[np.int64]
+    U8 = NDArray[np.uint8]
+
+HEADER = 12  # length and its CRC
+FRAME = 16  # header and the payload's CRC
+CHUNK = 4 << 20
+_SHORT = 1 << 16  # lengths that the fast path looks at
+_WALL_TIME_KEY = 9  # the first payload byte of an event that has a wall time
+_FEW_RECORDS = 16
+_GIVE_UP = 64 << 20  # broken bytes to look through before memory counts more than patience
+
+
+class Source(Protocol):
+    """Bytes that can be read in ranges: a local file, or a remote one."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes at `offset`; fewer at the end."""
+
+
+@dataclass(slots=True)
+class Damage:
+    """What could not be taken from the files, in total."""
+
+    bad_payloads: int = 0  # records whose payload CRC is wrong
+    bad_payload_bytes: int = 0
+    resyncs: int = 0  # places where the framing was broken
+    resync_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """All bytes given up."""
+        return self.bad_payload_bytes + self.resync_bytes
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Whole records of one read.
+
+    `data[offsets[i] : offsets[i] + lengths[i]]` is payload i. `start` and `end` are positions in the file:
+    all bytes between them are dealt with.
+    """
+
+    data: bytes
+    offsets: I64
+    lengths: I64
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Frames:
+    """Payload offsets and lengths in scan order, collected as arrays."""
+
+    offsets: list[I64] = field(default_factory=list)
+    lengths: list[I64] = field(default_factory=list)
+
+    def add(self, offsets: I64, lengths: I64) -> None:
+        self.offsets.append(offsets)
+        self.lengths.append(lengths)
+
+    def pop(self) -> None:
+        self.offsets[-1] = self.offsets[-1][:-1]
+        self.lengths[-1] = self.lengths[-1][:-1]
+
+    def joined(self) -> tuple[I64, I64]:
+        if not self.offsets:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        return np.concatenate(self.offsets), np.concatenate(self.lengths)
+
+
+def view(buffer: bytes | U8, dtype: str, count: int) -> NDArray[Any]:
+    """All `dtype` items of `buffer`, one starting at every byte (overlapping, unaligned)."""
+    return np.ndarray(shape=(max(0, count),), dtype=dtype, buffer=buffer, strides=(1,))
+
+
+class _Scan:
+    """One pass over one buffer that starts at a record boundary (or, `trusted=False`, at a likely one)."""
+
+    def __init__(self, data: bytes, damage: Damage, trusted: bool) -> None:
+        self.data = data
+        self.size = len(data)
+        self.bytes = np.frombuffer(data, dtype=np.uint8)
+        self.lengths = view(data, "<u8", self.size - 7)
+        self.words = view(data, "<u4", self.size - 3)
+        self.damage = damage
+        self.trusted = trusted
+        self.frames = _Frames()
+        self.previous = -1  # start of the frame before, while it may still turn out to be damaged
+        self.wanted = FRAME  # bytes the next record needs, when this buffer ends in the middle of it
+
+    def run(self) -> int:
+        """Collect frames; the position up to which everything is dealt with."""
+        starts, lengths = self._candidates()
+        ends = starts + lengths + FRAME
+        breaks = np.flatnonzero(ends[:-1] != starts[1:]) if len(starts) else starts
+        at = 0
+        while self.size - at >= HEADER:
+            index = int(np.searchsorted(starts, at)) if len(starts) else 0
+            if self.trusted and index < len(starts) and starts[index] == at:
+                position = int(np.searchsorted(breaks, index))
+                last = int(breaks[position]) if position < len(breaks) else len(starts) - 1
+                if ends[last] > self.size:
+                    last -= 1
+                if last >= index:
+                    self.frames.add(starts[index : last + 1] + HEADER, lengths[index : last + 1])
+                    at, self.previous = int(ends[last]), int(starts[last])
+                    continue
+            following = self._step(at)
+            if following is None:
+                break
+            at = following
+        return at
+
+    def _candidates(self) -> tuple[I64, I64]:
+        """Starts and lengths of everything that looks like a frame of a short event."""
+        starts = np.flatnonzero(self.bytes[HEADER:] == _WALL_TIME_KEY)
+        lengths = self.lengths[starts]
+        keep = lengths < _SHORT
+        starts, lengths = starts[keep], lengths[keep].astype(np.int64)
+        keep = crc.length_crc_table()[lengths] == self.words[starts + 8]
+        return starts[keep], lengths[keep]
+
+    def _step(self, at: int) -> int | None:
+        """Take one frame, or get over damage; None when the buffer holds too little to decide."""
+        length = int(self.lengths[at])
+        if crc.masked_crc(self.data[at : at + 8]) != int(self.words[at + 8]):
+            return self._resync(at)
+        if at + FRAME + length > self.size:
+            self.wanted = FRAME + length
+            return None
+        if not self.trusted:
+            if not self._payload_holds(at, length):
+                return self._resync(at)
+            self.trusted = True
+        self.frames.add(np.array([at + HEADER]), np.array([length]))
+        self.previous = at
+        return at + FRAME + length
+
+    def _payload_holds(self, at: int, length: int) -> bool:
+        end = at + HEADER + length
+        return crc.masked_crc(self.data[at + HEADER : end]) == int(self.words[end])
+
+    def _resync(self, at: int) -> int | None:
+        """The next provable boundary after broken framing at `at`; None when there is none yet."""
+        begin = at
+        rewind = self.previous
+        if rewind >= 0 and not self._payload_holds(rewind, int(self.lengths[rewind])):
+            begin = (
+                rewind  # bytes are missing from, or too many in, the record before: its end proves nothing
+            )
+        found = self._boundary(begin + 1)
+        if found is None:
+            return None
+        if begin == rewind and rewind >= 0:
+            self.frames.pop()
+        self.previous = -1
+        self.damage.resyncs += 1
+        self.damage.resync_bytes += found - begin
+        self.trusted = self.size >= found + FRAME + int(self.lengths[found])
+        return found
+
+    def _boundary(self, begin: int) -> int | None:
+        # A length below 4 GiB has four zero bytes at its end; few positions have, so few CRCs are computed.
+        count = self.size - begin - HEADER + 1
+        if count <= 0:
+            return None
+        likely = np.flatnonzero(self.words[begin + 4 : begin + 4 + count] == 0) + begin
+        for block in np.array_split(likely, max(1, len(likely) // 4096)):
+            if not len(block):
+                continue
+            headers = view(self.data, "V8", self.size - 7)[block].view(np.uint8).reshape(len(block), 8)
+            holds = crc.masked_crc_rows(headers, 8) == self.words[block + 8]
+            for start in block[holds].tolist():
+                length = int(self.lengths[start])
+                if start + FRAME + length > self.size or self._payload_holds(start, length):
+                    return int(start)
+        return None
+
+
+def intact(data: bytes, offsets: I64, lengths: I64) -> NDArray[np.bool_]:
+    """Which payloads have the CRC that stands behind them."""
+    good = np.zeros(len(offsets), dtype=np.bool_)
+    if not len(offsets):
+        return good
+    words = view(data, "<u4", len(data) - 3)
+    stored = words[offsets + lengths]
+    order = np.argsort(lengths, kind="stable")
+    edges = np.flatnonzero(np.diff(lengths[order])) + 1
+    waiting: list[I64] = []
+    for group in np.split(order, edges):
+        length = int(lengths[group[0]])
+        if len(group) >= _FEW_RECORDS and length <= crc.SEGMENT * 4:
+            good[group] = _crc_equal(data, offsets[group], length) == stored[group]
+        else:
+            waiting.append(group)
+    for group in _similar(waiting, lengths):
+        good[group] = _crc_ragged(data, offsets[group], lengths[group]) == stored[group]
+    return good
+
+
+def rows_of(data: bytes, offsets: I64, length: int) -> U8:
+    """The byte rows data[offset : offset + length], as a fresh (n, length) matrix."""
+    items = view(data, f"V{length}", len(data) - length + 1)
+    return items[offsets].view(np.uint8).reshape(len(offsets), length)
+
+
+def _crc_equal(data: bytes, offsets: I64, length: int) -> NDArray[np.uint32]:
+    width = crc.padded_width(length)
+    # A payload has 12 header bytes before it; they serve as padding and are cleared.
+    if width - length <= HEADER:
+        block = rows_of(data, offsets - (width - length), width)
+        block[:, : width - length] = 0
+    else:
+        block = np.zeros((len(offsets), width), dtype=np.uint8)
+        if length:
+            block[:, width - length :] = rows_of(data, offsets, length)
+    return crc.masked_crc_rows(block, length)
+
+
+def _similar(groups: list[I64], lengths: I64) -> Iterator[I64]:
+    """Join groups of growing length into batches whose padding stays small and whose matrix stays bounded."""
+    batch: list[I64] = []
+    rows = 0
+    longest = 0
+    for group in groups:
+        length = int(lengths[group[0]])
+        if batch and (length > longest or (rows + len(group)) * length > CHUNK):
+            yield np.concatenate(batch)
+            batch, rows = [], 0
+        if not batch:
+            longest = crc.padded_width(length + length // 4)
+        batch.append(group)
+        rows += len(group)
+    if batch:
+        yield np.concatenate(batch)
+
+
+def _crc_ragged(data: bytes, offsets: I64, lengths: I64) -> NDArray[np.uint32]:
+    width = crc.padded_width(int(lengths.max()))
+    block = np.zeros((len(offsets), width), dtype=np.uint8)
+    source = np.frombuffer(data, dtype=np.uint8)
+    for row, (offset, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
+        block[row, width - length :] = source[offset : offset + length]
+    return crc.masked_crc_rows(block, lengths)
+
+
+class RecordReader:
+    """The records of `source` between two byte positions, in chunks.
+
+    Args:
+        source: Where the bytes are.
+        start: A record boundary, 0 or what `position` was at the end of an earlier reader.
+        end: Bytes to look at; what is written behind it later is not seen.
+        damage: Counts what cannot be taken.
+        chunk: Bytes per read; a record that is longer is read whole.
+    """
+
+    def __init__(self, source: Source, *, start: int, end: int, damage: Damage, chunk: int = CHUNK) -> None:
+        self.position = start  # everything before is dealt with
+        self.bytes_read = 0
+        self._source = source
+        self._end = end
+        self._damage = damage
+        self._chunk = chunk
+
+    def __iter__(self) -> Iterator[Chunk]:
+        size = self._chunk
+        trusted = True
+        while self.position < self._end:
+            want = min(size, self._end - self.position)
+            data = self._source.read(self.position, want)
+            self.bytes_read += len(data)
+            last = len(data) < want or self.position + want >= self._end
+            scan = _Scan(data, self._damage, trusted)
+            consumed = scan.run()
+            if consumed == 0 and (last or scan.wanted > self._end - self.position):
+                return
+            if consumed == 0 and scan.wanted <= FRAME and len(data) >= _GIVE_UP:
+                # Nothing provable in all these bytes: let go of them, but for a header that may begin at
+                # the end.
+                consumed = len(data) - HEADER + 1
+                self._damage.resyncs += 1
+                self._damage.resync_bytes += consumed
+                self.position += consumed
+                trusted = False
+                continue
+            if consumed == 0:
+                size = max(size * 2, scan.wanted)
+                continue
+            start, self.position = self.position, self.position + consumed
+            trusted, size = scan.trusted, max(self._chunk, scan.wanted)
+            offsets, lengths = scan.frames.joined()
+            good = intact(data, offsets, lengths)
+            if not good.all():
+                self._damage.bad_payloads += int((~good).sum())
+                self._damage.bad_payload_bytes += int((lengths[~good] + FRAME).sum())
+                offsets, lengths = offsets[good], lengths[good]
+            if len(offsets):
+                yield Chunk(data, offsets, lengths, start, self.position)
+            if last and consumed == len(data):
+                return

@@ -1,0 +1,216 @@
+"""From values to history rows: which values share a row, and in which order rows come.
+
+The rules (docs/tensorboard.md has them beside W&B's own):
+
+* consecutive values of one directory with the same step share a row; of a tag that comes twice, the last
+  counts;
+* rows of several directories are merged by wall time, ties by directory name, each directory's order kept;
+* a row's `_step` is its line number, `global_step` the event's step, `_timestamp` the wall time of its last
+  value, `_runtime` the seconds since the first row.
+
+Everything is done on columns; rows exist only as JSON lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from wandb_ops.tensorboard.columns import NO_EXTRA, Columns, TagTable
+from wandb_ops.tensorboard.decode import RESERVED
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from numpy.typing import NDArray
+
+    from wandb_ops.tensorboard.columns import MediaFile
+
+    F64 = NDArray[np.float64]
+    I64 = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class RowBlock:
+    """Whole rows of one directory, in its order; arrays and lists have one entry per row."""
+
+    order: F64  # merge key: the largest wall time so far in the directory
+    wall: F64
+    step: I64
+    bodies: list[bytes]  # `,"key":value` for each value
+    scalars: I64  # scalar values in the row
+    media: I64  # other values in the row
+    files: dict[int, list[MediaFile]]  # row -> files it refers to
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+    def split(self, count: int) -> tuple[RowBlock, RowBlock]:
+        """The first `count` rows, and the others."""
+        return self._part(0, count), self._part(count, len(self))
+
+    def _part(self, start: int, end: int) -> RowBlock:
+        return RowBlock(
+            self.order[start:end],
+            self.wall[start:end],
+            self.step[start:end],
+            self.bodies[start:end],
+            self.scalars[start:end],
+            self.media[start:end],
+            {row - start: files for row, files in self.files.items() if start <= row < end},
+        )
+
+
+class DirectoryRows:
+    """Builds the rows of one directory from its columns, fed in file order."""
+
+    def __init__(
+        self, name: str, tags: TagTable, left_out: Counter[str], *, prefixed_step: bool = False
+    ) -> None:
+        self.name = name
+        # tag id -> JSON text, wall time of its last value: what becomes the run's summary
+        self.last: dict[int, tuple[float, bytes]] = {}
+        self._step_key = b"," + orjson.dumps(f"{name}/global_step") + b":" if prefixed_step and name else b""
+        self._tags = tags
+        self._left_out = left_out
+        self._keys: list[bytes] = []  # tag id -> `"dir/tag":`
+        self._reserved: list[int] = []
+        self._open = Columns.empty()
+        self._latest = 0.0
+
+    def feed(self, columns: Columns) -> RowBlock | None:
+        """The rows that are complete now; the last row stays open, as more values of its step may follow."""
+        columns = self._open.then(self._usable(columns))
+        if not len(columns):
+            return None
+        starts = _row_starts(columns.step)
+        last = int(starts[-1])
+        if last == 0:
+            # One step for ever must not grow without bound: of each tag only the last value can count.
+            kept = _without_repeats(columns.tag, np.zeros(len(columns), np.int64), len(self._tags))
+            self._open = columns if kept is None else columns.take(kept)
+            return None
+        self._open = columns.take(slice(last, None))
+        return self._block(columns.take(slice(0, last)), starts[:-1])
+
+    def close(self) -> RowBlock | None:
+        """The row that was still open."""
+        columns, self._open = self._open, Columns.empty()
+        if not len(columns):
+            return None
+        return self._block(columns, _row_starts(columns.step))
+
+    def key(self, tag: int) -> str:
+        """The history key of a tag."""
+        return _key(self.name, self._tags.tags[tag])
+
+    def _usable(self, columns: Columns) -> Columns:
+        """Name new tags; drop the values whose key would hide one of the row's own."""
+        while len(self._keys) < len(self._tags):
+            tag = self._tags.tags[len(self._keys)]
+            if not self.name and tag in RESERVED:
+                self._reserved.append(len(self._keys))
+            self._keys.append(orjson.dumps(_key(self.name, tag)) + b":")
+        if self._reserved and len(columns):
+            hidden = np.isin(columns.tag, self._reserved)
+            if hidden.any():
+                self._left_out["tag named like one of the row's own keys"] += int(hidden.sum())
+                columns = columns.take(~hidden)
+        return columns
+
+    def _block(self, columns: Columns, starts: I64) -> RowBlock:
+        rows = np.zeros(len(columns), dtype=np.int64)
+        rows[starts[1:]] = 1
+        rows = np.cumsum(rows)
+        if len(starts) < len(columns):
+            kept = _without_repeats(columns.tag, rows, len(self._tags))
+            if kept is not None:
+                columns, rows = columns.take(kept), rows[kept]
+                starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        ends = np.append(starts[1:], len(columns)) - 1
+        finite = np.where(np.isfinite(columns.wall), columns.wall, -np.inf)[ends]
+        order = np.maximum(np.maximum.accumulate(finite), self._latest)
+        self._latest = float(order[-1])
+        # A wall time that is no number takes the latest one before it.
+        wall = np.where(np.isfinite(columns.wall[ends]), columns.wall[ends], order)
+        texts = _texts(columns)
+        self._remember(columns, texts)
+        is_scalar = columns.extra == NO_EXTRA
+        files: dict[int, list[MediaFile]] = {}
+        for position in np.flatnonzero(~is_scalar).tolist():
+            extra = columns.extras[columns.extra[position]]
+            is_scalar[position] = extra.is_scalar
+            if extra.files:
+                files.setdefault(int(rows[position]), []).extend(extra.files)
+        scalars = np.add.reduceat(is_scalar.astype(np.int64), starts)
+        counts = np.diff(np.append(starts, len(columns)))
+        return RowBlock(
+            order,
+            wall,
+            columns.step[ends],
+            self._bodies(columns.tag, texts, starts, columns.step[starts].tolist()),
+            scalars,
+            counts - scalars,
+            files,
+        )
+
+    def _bodies(
+        self, tags: NDArray[np.int32], texts: list[bytes], starts: I64, steps: list[int]
+    ) -> list[bytes]:
+        keys = [b"," + key for key in self._keys]
+        pieces = [b""] * (2 * len(texts))
+        pieces[0::2] = [keys[tag] for tag in tags.tolist()]
+        pieces[1::2] = texts
+        # JSON escapes line feeds, so they can mark where rows begin.
+        for start in starts.tolist():
+            pieces[2 * start] = b"\n" + pieces[2 * start]
+        bodies = b"".join(pieces)[1:].split(b"\n")
+        if self._step_key:
+            return [
+                b"%b%d%b" % (self._step_key, step, body) for step, body in zip(steps, bodies, strict=True)
+            ]
+        return bodies
+
+    def _remember(self, columns: Columns, texts: list[bytes]) -> None:
+        last = np.full(len(self._tags), -1, dtype=np.int64)
+        last[columns.tag] = np.arange(len(columns))
+        for tag in np.flatnonzero(last >= 0).tolist():
+            position = int(last[tag])
+            self.last[tag] = (float(columns.wall[position]), texts[position])
+
+
+def _key(directory: str, tag: bytes) -> str:
+    name = tag.decode("utf-8", errors="replace")
+    return f"{directory}/{name}" if directory else name
+
+
+def _row_starts(step: I64) -> I64:
+    return np.append(0, np.flatnonzero(step[1:] != step[:-1]) + 1)
+
+
+def _without_repeats(tag: NDArray[np.int32], rows: I64, tags: int) -> I64 | None:
+    """Positions to keep so that each row has each tag once, its last value; None when nothing repeats."""
+    code = rows * tags + tag
+    ordered = np.sort(code)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None
+    _, from_end = np.unique(code[::-1], return_index=True)
+    return np.sort(len(code) - 1 - from_end)
+
+
+def _texts(columns: Columns) -> list[bytes]:
+    """The JSON text of each value."""
+    if not len(columns):
+        return []
+    texts = orjson.dumps(np.ascontiguousarray(columns.value), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(
+        b","
+    )
+    for position in np.flatnonzero(~np.isfinite(columns.value)).tolist():
+        value = columns.value[position]
+        texts[position] = b"NaN" if np.isnan(value) else (b"Infinity" if value > 0 else b"-Infinity")
+    for position in np.flatnonzero(columns.extra != NO_EXTRA).tolist():
+        texts[position] = columns.extras[columns.extra[position]].text
+    return texts

@@ -1,0 +1,362 @@
+"""One run that a folder of event files is sent to: plays the passes of `state`, and ends the run."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from wandb_ops.errors import RunConflict
+from wandb_ops.protocol.filestream import FileStream
+from wandb_ops.protocol.runs import upsert_run
+from wandb_ops.protocol.storage import server_features, upload_run_file
+from wandb_ops.protocol.values import dumps, loads
+from wandb_ops.tensorboard.merge import merged
+from wandb_ops.tensorboard.reading import DirectoryReader
+from wandb_ops.tensorboard.records import CHUNK, Damage
+from wandb_ops.tensorboard.state import SUMMARY_KEY, SyncState, fingerprint, head_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wandb_ops.tensorboard.columns import Context, MediaFile
+    from wandb_ops.tensorboard.discover import Directory, EventFile
+    from wandb_ops.tensorboard.merge import MergedRows
+    from wandb_ops.transport.session import Transport
+
+logger = logging.getLogger("wandb_ops.tensorboard")
+
+HISTORY = "wandb-history.jsonl"
+EVENTS = "wandb-events.jsonl"
+LOG = "output.log"
+# States that a sync with nothing new leaves alone. Not so a crashed run: W&B calls a run crashed when its
+# writer fell silent, as a sync that was killed does.
+SETTLED = frozenset({"finished", "failed", "killed", "preempted"})
+FAILED = frozenset({"failed", "killed"})
+# One block of rows is held per directory; the blocks of all directories together stay near this.
+_HELD_BYTES = 4 << 20
+_SMALLEST_CHUNK = 16 << 10
+_ROWS_AT_ONCE = 4096
+_BODY = 4 << 20  # bytes of lines per request; a request is held several times over while it is built and sent
+
+
+@dataclass(frozen=True, slots=True)
+class RunBefore:
+    """The run as the server had it before this call."""
+
+    where: str
+    lines: int
+    events_lines: int
+    log_lines: int
+    last_row: dict[str, Any] | None
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    state: str
+
+
+class RunSync:
+    """Sends what a folder has and its run has not.
+
+    Attributes:
+        rows: Rows sent.
+        scalars: Scalar values in them.
+        media: Other values in them.
+        bytes_read: Bytes looked at.
+        damage: Bytes that could not be read.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        entity: str,
+        project: str,
+        run_id: str,
+        run: RunBefore,
+        progress: Callable[[int, int, int], None] | None,
+        *,
+        prefixed_step: bool = False,
+    ) -> None:
+        self.rows = self.scalars = self.media = self.bytes_read = 0
+        self.damage = Damage()
+        self.left_out: Counter[str] = Counter()
+        self._transport = transport
+        self._entity, self._project, self._run_id = entity, project, run_id
+        self._run = run
+        self._directories: list[Directory] = []
+        self._files: dict[str, EventFile] = {}
+        self._state: SyncState | None = None
+        # Directory -> what decoding it up to where the state stands has taught.
+        self._contexts: dict[str, Context] = {}
+        self._progress = progress
+        self._prefixed_step = prefixed_step
+        self._stream: FileStream | None = None
+        self._written: SyncState | None = None  # the state as it stands in the run's summary
+        self._uploaded: set[str] = set()
+        self._summary: dict[str, bytes] = {}  # key -> JSON text
+        self._hparams: list[tuple[str, dict[str, Any]]] = []
+        self._last_line = b""
+        self._waiting = 0  # bytes of lines since the last flush
+
+    def take(self, directories: list[Directory]) -> None:
+        """Send what the folder holds now: a pass that was under way first, then one over what came since.
+
+        Raises:
+            RunConflict: The run holds rows that did not come from this folder, or the folder is another one.
+        """
+        self._directories = directories
+        self._files = {file.name: file for directory in directories for file in directory.files}
+        if self._state is None:
+            state = self._known_state()
+            if state.until is not None:
+                state = self._play(state)
+        else:
+            state = self._state
+            state.check_files(self._files, where=self._run.where)
+        grown = {name: max(file.size, state.since.get(name, 0)) for name, file in self._files.items()}
+        if any(size > state.since.get(name, 0) for name, size in grown.items()):
+            state = self._play(replace(state, until=grown))
+        self._state = state
+
+    def _known_state(self) -> SyncState:
+        """Where the run stands, checked against the run and the folder."""
+        run = self._run
+        state = SyncState.from_summary(run.summary, where=run.where)
+        if state is None:
+            sizes = {name: file.size for name, file in self._files.items()}
+            return SyncState(until=sizes) if run.lines else SyncState()
+        self._written = state
+        state.check_files(self._files, where=run.where)
+        if run.lines < state.line or (run.lines > state.line and state.until is None):
+            raise RunConflict(
+                f"the run has {run.lines} history lines, but {state.line} were synced to it",
+                where=run.where,
+                hint="Someone else writes this run, or the server has not counted yet; "
+                "sync to another run id if it stays so.",
+            )
+        if (
+            run.lines == state.line
+            and state.tail
+            and run.last_row
+            and fingerprint(run.last_row) != state.tail
+        ):
+            raise self._foreign(run.lines - 1)
+        return state
+
+    def _play(self, state: SyncState) -> SyncState:
+        """Read one pass and send the rows that the server does not have; the state after it."""
+        assert state.until is not None
+        sizes = state.until
+        chunk = min(CHUNK, max(_SMALLEST_CHUNK, _HELD_BYTES // len(self._directories)))
+        readers = [
+            DirectoryReader(
+                directory,
+                since=state.since,
+                until=sizes,
+                chunk=chunk,
+                context=self._contexts.get(directory.name),
+                prefixed_step=self._prefixed_step,
+                on_bytes=self._on_bytes,
+            )
+            for directory in self._directories
+        ]
+        line, origin, tail = state.line, state.origin, state.tail
+        for block in merged([reader.blocks() for reader in readers]):
+            if origin is None:
+                origin = float(block.wall[0])
+            self._check(block, line, origin)
+            if line + len(block) > self._run.lines:
+                self._announce(replace(state, origin=origin))
+                self._send(block, line, origin)
+            line += len(block)
+            last = len(block) - 1
+            self._last_line = block.lines(last, last + 1, first_line=line - 1 - last, origin=origin)[0]
+            tail = fingerprint(loads(self._last_line))
+        if line < self._run.lines:
+            raise RunConflict(
+                f"the run has {self._run.lines} history lines, but this folder gives only {line}",
+                where=self._run.where,
+                hint="Sync this folder to another run id.",
+            )
+        self._collect(readers)
+        positions = {name: at for reader in readers for name, at in reader.positions.items()}
+        since = {**state.since, **positions}
+        return SyncState(line=line, origin=origin, since=since, heads=self._heads(since, state), tail=tail)
+
+    def _heads(self, since: Mapping[str, int], state: SyncState) -> dict[str, int]:
+        heads = dict(state.heads)
+        for name, position in since.items():
+            if position and name not in heads and name in self._files:
+                heads[name] = head_of(self._files[name])
+        return heads
+
+    def _check(self, block: MergedRows, line: int, origin: float) -> None:
+        """The last row that the server has must be the one that this folder gives for its line."""
+        position = self._run.lines - 1 - line
+        if not 0 <= position < len(block):
+            return
+        if self._run.last_row is None:
+            raise RunConflict("the server does not show the run's last row", where=self._run.where)
+        ours = block.lines(position, position + 1, first_line=line, origin=origin)[0]
+        if fingerprint(loads(ours)) != fingerprint(self._run.last_row):
+            raise self._foreign(self._run.lines - 1)
+
+    def _foreign(self, line: int) -> RunConflict:
+        return RunConflict(
+            f"history line {line} of the run is not the row that this folder gives for it",
+            where=self._run.where,
+            hint="The run holds rows from elsewhere, or the folder was changed; sync it to another run id.",
+        )
+
+    def _announce(self, state: SyncState) -> None:
+        """Before the first row of a pass leaves, the run must know what the pass reads."""
+        if self._written is not None and (self._written.line, self._written.until) == (
+            state.line,
+            state.until,
+        ):
+            return
+        state = replace(state, heads=self._heads(state.until or {}, state))
+        self._open_stream().set_summary(self._summary_text(state))
+        self._open_stream().flush()
+        self._written = state
+
+    def _send(self, block: MergedRows, line: int, origin: float) -> None:
+        start = max(0, self._run.lines - line)
+        for row in sorted(block.files):
+            if row >= start:
+                for file in block.files[row]:
+                    self._upload(file)
+        stream = self._open_stream()
+        for first in range(start, len(block), _ROWS_AT_ONCE):
+            end = min(first + _ROWS_AT_ONCE, len(block))
+            lines = block.lines(first, end, first_line=line, origin=origin)
+            stream.append(HISTORY, lines)
+            self._waiting += sum(map(len, lines))
+            if self._waiting >= _BODY:
+                stream.flush()
+                self._waiting = 0
+        self.rows += len(block) - start
+        self.scalars += int(block.scalars[start:].sum())
+        self.media += int(block.media[start:].sum())
+
+    def _upload(self, file: MediaFile) -> None:
+        if file.name not in self._uploaded:
+            upload_run_file(
+                self._transport,
+                entity=self._entity,
+                project=self._project,
+                run_id=self._run_id,
+                name=file.name,
+                data=file.data,
+            )
+            self._uploaded.add(file.name)
+
+    def _open_stream(self) -> FileStream:
+        if self._stream is None:
+            run = self._run
+            self._stream = FileStream(
+                self._transport,
+                entity=self._entity,
+                project=self._project,
+                run_id=self._run_id,
+                offsets={HISTORY: run.lines, EVENTS: run.events_lines, LOG: run.log_lines},
+                gzip="FILESTREAM_GZIP" in server_features(self._transport),
+            )
+        return self._stream
+
+    def _collect(self, readers: list[DirectoryReader]) -> None:
+        """What the readers learnt beside rows."""
+        newest: dict[str, float] = {}
+        for reader in readers:
+            self._contexts[reader.directory.name] = reader.context
+            self.left_out.update(reader.left_out)
+            for name in ("bad_payloads", "bad_payload_bytes", "resyncs", "resync_bytes"):
+                setattr(self.damage, name, getattr(self.damage, name) + getattr(reader.damage, name))
+            for tag, (wall, text) in reader.rows.last.items():
+                key = reader.rows.key(tag)
+                if key not in newest or wall >= newest[key]:
+                    newest[key] = wall
+                    self._summary[key] = text
+        self._hparams = [(reader.directory.name, reader.context.hparams) for reader in readers]
+
+    def _summary_text(self, state: SyncState) -> str:
+        """The run's summary with what this sync adds to it."""
+        texts = {key: dumps(value).encode() for key, value in self._run.summary.items() if key != "_wandb"}
+        texts.update(self._summary)
+        internal = dict(self._run.summary.get("_wandb") or {})
+        if self._last_line:
+            row = loads(self._last_line)
+            for key in ("_step", "_timestamp", "_runtime", "global_step"):
+                texts[key] = dumps(row[key]).encode()
+            internal["runtime"] = int(row["_runtime"])
+        internal[SUMMARY_KEY] = state.to_json()
+        texts["_wandb"] = dumps(internal).encode()
+        return (
+            b"{" + b",".join([orjson.dumps(key) + b":" + text for key, text in texts.items()]) + b"}"
+        ).decode()
+
+    @property
+    def lines(self) -> int:
+        """History lines of the run, those sent by this object included."""
+        return self._run.lines + self.rows
+
+    def heartbeat(self) -> None:
+        """Tell the server that this writer is alive."""
+        self._open_stream().heartbeat()
+
+    def flush(self) -> None:
+        """Send hyperparameters that are new, and wait until the server has every row."""
+        added = self._new_config()
+        if added:
+            config = {**self._run.config, **added}
+            upsert_run(
+                self._transport,
+                entity=self._entity,
+                project=self._project,
+                run_id=self._run_id,
+                config=config,
+            )
+            self._run = replace(self._run, config=config)
+        if self._stream is not None:
+            self._stream.flush()
+        self._waiting = 0
+
+    def end(self, *, finish: bool) -> None:
+        """Config, summary, and, when asked for, the end of the run."""
+        self.flush()
+        touched = self.rows > 0 or (self._written is not None and self._written.until is not None)
+        if touched and self._state is not None:
+            self._open_stream().set_summary(self._summary_text(self._state))
+        if finish and (touched or self._run.state not in SETTLED):
+            self._open_stream().finish(1 if self._run.state in FAILED else 0)
+        elif self._stream is not None:
+            self._stream.flush()
+        logger.info("synced %d rows to %s", self.rows, self._run.where)
+
+    def _new_config(self) -> dict[str, Any]:
+        """Hyperparameters that the run's config does not have; a key that two directories disagree on gets
+        a prefix."""
+        wanted: dict[str, Any] = {}
+        for directory, hparams in self._hparams:
+            for key, value in hparams.items():
+                if key not in wanted:
+                    wanted[key] = value
+                elif wanted[key] != value:
+                    wanted[f"{directory}/{key}"] = value
+        return {key: value for key, value in wanted.items() if key not in self._run.config}
+
+    def _on_bytes(self, size: int) -> None:
+        self.bytes_read += size
+        if self._progress is not None:
+            self._progress(self.bytes_read, sum(file.size for file in self._files.values()), self.rows)
+
+    def reasons(self) -> Counter[str]:
+        """Everything that was not taken, by reason."""
+        reasons = Counter(self.left_out)
+        if self.damage.bad_payloads:
+            reasons["damaged record"] += self.damage.bad_payloads
+        if self.damage.resyncs:
+            reasons["broken framing"] += self.damage.resyncs
+        return reasons
