@@ -113,10 +113,9 @@ def wandb_history_assets(
                 found[run_id] = completeness(result, server_rows=status.history_lines, whole=keys is None)
                 exported[run_id] = result
                 context.log.info("%s: %s, %d rows", run_id, result.action, result.rows)
+                look = _look(context, result, status.display_name, chart_keys)
                 context.add_asset_metadata(
-                    {**export_metadata(result), **_look(context, result, status.display_name, chart_keys)},
-                    asset_key=spec.key,
-                    partition_key=run_id,
+                    {**look, **export_metadata(result)}, asset_key=spec.key, partition_key=run_id
                 )
         alone = next(iter(exported.values())) if len(exported) == 1 else None
         return dg.MaterializeResult(
@@ -135,12 +134,10 @@ def _look(
     if result.format != "parquet" or "://" in result.uri:
         return {}
     preview = preview_parquet(result.uri, chart_keys=chart_keys)
-    look = {**trend_table(preview.trends), **numbers("final/", preview.final)}
-    if not preview.lines:
-        return look
+    picture: Metadata = {}
     name = title or result.run_id
     try:
-        return {**look, **chart(partial(preview.draw, name), name)}
+        picture = chart(partial(preview.draw, name), name) if preview.lines else {}
     except Error as error:  # matplotlib is an extra; the export itself is done
         context.log.warning("No chart: %s", error)
-        return look
+    return {**picture, **trend_table(preview.trends), **numbers("final/", preview.final)}

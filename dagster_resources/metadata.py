@@ -176,8 +176,7 @@ def snapshot_metadata(result: SnapshotResult) -> Metadata:
                 "metric": one.metric,
                 "best": f"{one.value:.6g}",
                 "run": one.display_name,
-                "change": "first" if one.delta is None else f"{one.delta:+.4g}",
-                "url": one.url,
+                "change": _change(one.delta),
             }
         )
         for one in result.best[:MAX_TABLE_ROWS]
@@ -199,6 +198,12 @@ def snapshot_metadata(result: SnapshotResult) -> Metadata:
         **_names(WandbMetadataSet(entity=result.entity, project=result.project)),
         **counts("left_out", result.left_out),
     }
+
+
+def _change(delta: float | None) -> str:
+    if delta is None:
+        return "first seen"
+    return f"{delta:+.4g}" if delta else "none"
 
 
 def _names(names: WandbMetadataSet) -> Metadata:

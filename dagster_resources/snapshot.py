@@ -76,7 +76,7 @@ def wandb_snapshot_asset(
             )
         context.log.info("snapshot of %d runs: %s", result.runs, result.uri)
         return dg.MaterializeResult(
-            asset_key=spec.key, metadata={**snapshot_metadata(result), **_look(context, result)}
+            asset_key=spec.key, metadata={**_look(context, result), **snapshot_metadata(result)}
         )
 
     return snapshot

@@ -56,6 +56,18 @@ def test_importing_loads_nothing_heavy() -> None:
     assert HEAVY & set(modules) == set()
 
 
+def test_an_api_loads_no_tables() -> None:
+    """What only looks at runs needs none of the libraries for whole histories."""
+    code = """
+import json, sys
+import wandb_ops
+wandb_ops.Api(overrides={"base_url": "http://127.0.0.1:9"}, api_key="k" * 40)
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY & set(json.loads(done.stdout)) <= {"orjson", "requests"}
+
+
 def test_the_public_names_are_sorted_and_all_there() -> None:
     assert wandb_ops.__all__ == sorted(wandb_ops.__all__)
     for name in wandb_ops.__all__:

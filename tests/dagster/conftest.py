@@ -97,9 +97,12 @@ def materialize(wandb: WandbResource) -> Callable[..., dg.ExecuteInProcessResult
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    """An instance on disk, as a daemon has: a sensor's partitions are looked up through its reference."""
+    """An instance on disk, as a daemon has: a sensor's partitions are looked up through its reference.
+
+    One for all tests, since making it costs a second; partitions are named by project, so none meet.
+    """
     home = tmp_path_factory.mktemp("dagster-home")
     with dg.DagsterInstance.local_temp(str(home)) as made:
         yield made

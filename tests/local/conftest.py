@@ -1,6 +1,6 @@
 """Servers and a bare client for the tests of the embedded server.
 
-The client is `requests` and nothing of the package's own client, so that the server is judged by the protocol.
+The client is `requests` and nothing of the package's own, so that the server is judged by the protocol.
 """
 
 from __future__ import annotations
@@ -15,6 +15,18 @@ import pytest
 import requests
 
 from wandb_ops.local.serve import LocalServer
+
+_TYPES = {
+    "low": "Int64",
+    "high": "Int64",
+    "samples": "Int",
+    "specs": "[JSONString!]",
+    "names": "[String]",
+    "first": "Int",
+    "last": "Int",
+    "after": "String",
+    "pattern": "String",
+}
 
 
 class Clock:
@@ -59,8 +71,9 @@ class Bare:
         """`upsertBucket`: the payload, every field of the bucket that tests look at."""
         return self.data(
             "mutation U($input: UpsertBucketInput!) { upsertBucket(input: $input) { inserted bucket {"
-            " id name displayName description notes config summaryMetrics tags group jobType state commit host"
-            " exitcode sweepName historyLineCount createdAt heartbeatAt project { name entity { name } } } } }",
+            " id name displayName description notes config summaryMetrics tags group jobType state"
+            " commit host exitcode sweepName historyLineCount createdAt heartbeatAt"
+            " project { name entity { name } } } } }",
             input=given,
         )["upsertBucket"]
 
@@ -79,7 +92,7 @@ class Bare:
 
     def of_run(self, project: str, run: str, fields: str, **variables: Any) -> Any:
         """Fields of a run."""
-        declared = "".join(f", ${name}: {self.TYPES[name]}" for name in variables)
+        declared = "".join(f", ${name}: {_TYPES[name]}" for name in variables)
         return self.data(
             f"query Q($p: String!, $r: String!{declared})"
             f" {{ project(name: $p) {{ run(name: $r) {{ {fields} }} }} }}",
@@ -87,18 +100,6 @@ class Bare:
             r=run,
             **variables,
         )["project"]["run"]
-
-    TYPES = {
-        "low": "Int64",
-        "high": "Int64",
-        "samples": "Int",
-        "specs": "[JSONString!]",
-        "names": "[String]",
-        "first": "Int",
-        "last": "Int",
-        "after": "String",
-        "pattern": "String",
-    }
 
 
 @pytest.fixture(scope="module")

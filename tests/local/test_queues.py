@@ -18,8 +18,10 @@ PUSH = """mutation P($input: PushToRunQueueByNameInput!) {
   pushToRunQueueByName(input: $input) { runQueueItemId runSpec } }"""
 POP = """mutation P($p: String!, $q: String!) {
   popFromRunQueue(input: {projectName: $p, queueName: $q}) { runQueueItemId runSpec } }"""
-ACK = "mutation A($i: ID!, $r: String!) { ackRunQueueItem(input: {runQueueItemId: $i, runName: $r}) { success } }"
-FAIL = 'mutation F($i: ID!) { failRunQueueItem(input: {runQueueItemId: $i, message: "m", stage: "s"}) { success } }'
+ACK = """mutation A($i: ID!, $r: String!) {
+  ackRunQueueItem(input: {runQueueItemId: $i, runName: $r}) { success } }"""
+FAIL = """mutation F($i: ID!) {
+  failRunQueueItem(input: {runQueueItemId: $i, message: "m", stage: "s"}) { success } }"""
 
 
 @pytest.fixture
@@ -118,7 +120,8 @@ def test_unknown_resources_projects_and_modes_are_errors(bare: Any, made: str) -
 def test_the_two_step_creation_makes_a_queue_once(bare: Any, made: str) -> None:
     config = bare.data(
         """mutation C($c: JSONString!) { createDefaultResourceConfig(input:
-           {entityName: "local", resource: "kubernetes", config: $c}) { defaultResourceConfigID success } }""",
+           {entityName: "local", resource: "kubernetes", config: $c}) {
+           defaultResourceConfigID success } }""",
         c='{"resource_args": {"kubernetes": {}}}',
     )["createDefaultResourceConfig"]
     create = (
@@ -205,10 +208,11 @@ def test_values_of_template_variables_are_checked_when_an_item_is_pushed(bare: A
 def test_an_agent_is_registered_and_reports(bare: Any, made: str) -> None:
     upsert(bare, made)
     queue = meta(bare, made)["id"]
-    create = """mutation C($p: String!, $q: [ID!]!) { createLaunchAgent(input: {projectName: $p, hostname: "h",
-      runQueues: $q}) { launchAgentId } }"""
+    create = """mutation C($p: String!, $q: [ID!]!) {
+      createLaunchAgent(input: {projectName: $p, hostname: "h", runQueues: $q}) { launchAgentId } }"""
     agent = bare.data(create, p=made, q=[queue])["createLaunchAgent"]["launchAgentId"]
-    update = 'mutation U($i: ID!) { updateLaunchAgent(input: {launchAgentId: $i, agentStatus: "RUNNING"}) { success } }'
+    update = """mutation U($i: ID!) {
+      updateLaunchAgent(input: {launchAgentId: $i, agentStatus: "RUNNING"}) { success } }"""
     assert bare.data(update, i=agent)["updateLaunchAgent"]["success"] is True
     found = bare.data(
         "query A($i: ID!) { launchAgent(id: $i) { hostname runQueues agentStatus stopPolling } }", i=agent

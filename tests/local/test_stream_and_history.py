@@ -368,8 +368,9 @@ def test_a_lost_update_of_the_summary_keeps_nan(bare: Any, project: str, server:
 CREATE = """mutation C($p: String!, $f: [String!]!) {
   createRunFiles(input: {projectName: $p, runName: "r", files: $f}) {
     runID uploadHeaders files { id name uploadUrl } } }"""
-LIST = "fileCount files(names: $names, first: $first, after: $after, pattern: $pattern) { edges { cursor node { id name"
-LIST += " sizeBytes md5 mimetype url directUrl updatedAt } } pageInfo { hasNextPage endCursor } }"
+LIST = "fileCount files(names: $names, first: $first, after: $after, pattern: $pattern) {"
+LIST += " edges { cursor node { id name sizeBytes md5 mimetype url directUrl updatedAt } }"
+LIST += " pageInfo { hasNextPage endCursor } }"
 
 
 def create(bare: Any, project: str, *names: str) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ def test_each_test_gets_an_empty_server_of_its_own(
 def test_the_plugin_loads_nothing_of_the_server() -> None:
     code = (
         "import sys, wandb_ops.testing;"
-        "print([m for m in ('uvicorn', 'starlette', 'graphql', 'sqlite3', 'wandb_ops.local') if m in sys.modules])"
+        "print([name for name in ('uvicorn', 'starlette', 'graphql', 'sqlite3', 'wandb_ops.local')"
+        " if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -431,6 +431,26 @@ def test_waiting_for_a_deleted_run_is_an_error(api: Api, writer: Any, project: s
         run.wait_until_finished()
 
 
+def test_a_run_can_be_asked_to_stop(api: Api, writer: Any, project: str, entity: str) -> None:
+    run = api.run(writer.run(project, "s"))
+    run.stop()
+    query = """
+    query Q($e: String, $p: String, $r: String!) {
+      project(name: $p, entityName: $e) { run(name: $r) { stopped } }
+    }
+    """
+    data = writer.graphql(query, {"e": entity, "p": project, "r": "s"})
+    assert data["project"]["run"]["stopped"] is True
+
+
+def test_a_state_can_be_set_to_what_wandb_allows(api: Api, writer: Any, project: str) -> None:
+    run = api.run(writer.run(project, "s"))
+    assert run.update_state("failed") is True
+    assert run.state == writer.server.run(project, "s").state == "failed"
+    with pytest.raises(UsageError):
+        run.update_state("finished")
+
+
 def test_a_run_is_created_and_found_again(api: Api, writer: Any, project: str, entity: str) -> None:
     run = api.create_run(project=project, run_id="mine")
     assert (run.id, run.state, run.config) == ("mine", "running", {})

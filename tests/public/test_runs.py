@@ -145,6 +145,28 @@ def test_four_threads_see_every_run_once_each(api: Api, crowd: str, sent: list[s
     assert len(sent) == -(-TOTAL // 7)
 
 
+def test_threads_that_ask_one_light_page_for_more_see_all_of_it(
+    api: Api, crowd: str, sent: list[str]
+) -> None:
+    runs = list(api.runs(crowd, lazy=True, per_page=40))
+    begin = threading.Barrier(4)
+    wrong: list[str] = []
+
+    def read() -> None:
+        begin.wait()
+        for number, run in enumerate(runs):
+            if run.config.get("number") != number or run.summary.get("loss") != 1 / (number + 1):
+                wrong.append(run.id)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert sent == ["Runs"] * 6
+
+
 def test_threads_share_one_next(api: Api, crowd: str) -> None:
     runs = api.runs(crowd, per_page=11)
     seen: list[str] = []
@@ -175,6 +197,8 @@ def test_a_list_travels_with_its_place(api: Api, crowd: str, monkeypatch: pytest
     there = pickle.loads(pickle.dumps(runs))
     assert [run.id for run in there] == [f"r{n:03}" for n in range(TOTAL)]
     assert api.api_key.encode() not in pickle.dumps(runs)
+    light = pickle.loads(pickle.dumps(api.runs(crowd, lazy=True)[:3]))
+    assert [run.config["number"] for run in light] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

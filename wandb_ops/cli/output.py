@@ -37,10 +37,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(*columns, title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    grid = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(terminal_safe(number(cell))) for cell in row))
-    Console(soft_wrap=False, highlight=False).print(grid)
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a log has no edge to wrap at
+        console.width = 200
+    console.print(grid)
 
 
 def number(value: Any) -> str:

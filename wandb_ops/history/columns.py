@@ -15,6 +15,8 @@ from wandb_ops.history import kinds as k
 from wandb_ops.protocol.values import dumps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 _BATCH = 4096  # rows turned over by one zip
@@ -100,14 +102,11 @@ class ColumnBuilder:
     def _add_batch(self, rows: list[dict[str, Any]]) -> None:
         import numpy as np
 
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for place, row in enumerate(rows):
-            signature = tuple(row)
-            members = groups.get(signature)
-            if members is None:
-                groups[signature] = [place]
-            else:
-                members.append(place)
+        signatures = list(map(tuple, rows))  # a row's keys in their order
+        alone = len(set(signatures)) == 1
+        groups: dict[tuple[str, ...], Sequence[int]] = (
+            {signatures[0]: range(len(rows))} if alone else _places_of(signatures)
+        )
         base = self._rows
         for signature, members in groups.items():
             if len(members) == len(rows):
@@ -146,6 +145,17 @@ class ColumnBuilder:
         columns = {key: _lay(parts, self._rows) for key, parts in self._parts.items()}
         self._chunks.append(Chunk(self._rows, columns, self._nulls))
         self._start()
+
+
+def _places_of(signatures: list[tuple[str, ...]]) -> dict[tuple[str, ...], Sequence[int]]:
+    groups: dict[tuple[str, ...], Sequence[int]] = {}
+    for place, signature in enumerate(signatures):
+        members = groups.get(signature)
+        if isinstance(members, list):
+            members.append(place)
+        else:
+            groups[signature] = [place]
+    return groups
 
 
 def _part(places: Any, column: tuple[Any, ...], types: set[type]) -> _Part:

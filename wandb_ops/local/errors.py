@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818 - it reads as what happened, and is never seen outside
+class Refused(Exception):
     """The request cannot be done; ``str()`` of it is meant for the client.
 
     Args:

@@ -12,6 +12,8 @@ from wandb_ops.local import lines
 from wandb_ops.local.jsontext import loads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wandb_ops.local.runs import Run
     from wandb_ops.local.store import Store
 
@@ -37,6 +39,23 @@ def _count(counts: Counts, row: dict[str, Any], prefix: str = "") -> None:
         types[kind] = types.get(kind, 0) + 1
 
 
+def _count_batch(counts: Counts, texts: Sequence[str]) -> None:
+    """Count the rows of some lines. Rows of the same keys and types, which most are, are counted at once."""
+    shapes: dict[tuple[tuple[str, ...], tuple[type, ...]], int] = {}
+    for text in texts:
+        row = loads(text)
+        types = tuple(map(type, row.values()))
+        if dict in types:
+            _count(counts, row)
+            continue
+        shape = (tuple(row), types)
+        shapes[shape] = shapes.get(shape, 0) + 1
+    for (keys, types), count in shapes.items():
+        for key, kind in zip(keys, types, strict=True):
+            known = counts.setdefault(key, {})
+            known[_TYPES[kind]] = known.get(_TYPES[kind], 0) + count
+
+
 def history_keys(store: Store, run: Run) -> dict[str, Any]:
     """``{"lastStep": n, "keys": {key: {"typeCounts": [{"type", "count"}], "monotonic": bool}}, "sets": []}``.
 
@@ -48,8 +67,7 @@ def history_keys(store: Store, run: Run) -> dict[str, Any]:
         start = upto
         while upto < run.history_lines:
             stop = min(upto + _BATCH, run.history_lines)
-            for text in lines.between(connection, run.pk, lines.HISTORY, upto, stop):
-                _count(counts, loads(text))
+            _count_batch(counts, lines.between(connection, run.pk, lines.HISTORY, upto, stop))
             upto = stop
         last = lines.last_step(connection, run.pk)
     if upto != start:

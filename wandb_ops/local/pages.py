@@ -42,6 +42,7 @@ _RUNS_SHOWN = 200
 _RUNS_CHARTED = 12
 _FILES_SHOWN = 500
 _FORM_BYTES = 4096
+_IMAGES_SHOWN = 24
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
@@ -206,7 +207,7 @@ class Pages:
             config=chartdata.flatten(config),
             summary=chartdata.flatten(summary),
             files=listed,
-            images=[file for file in listed if file.mimetype in _IMAGES],
+            images=_images(listed, summary),
         )
 
     def charts(self, request: Request) -> Response:
@@ -273,6 +274,18 @@ def _project(request: Request) -> str:
 
 def _segment(text: str) -> str:
     return quote(text, safe="")
+
+
+def _images(listed: list[files.RunFile], summary: dict[str, Any]) -> list[tuple[files.RunFile, str]]:
+    """Image files with their captions: the key that last logged them, else the file's name."""
+    keys = {
+        name: key
+        for key, value in chartdata.flatten(summary).items()
+        if isinstance(value, dict)
+        for name in (value.get("filenames") or [value.get("path")])
+    }
+    images = [file for file in listed if file.mimetype in _IMAGES][:_IMAGES_SHOWN]
+    return [(file, keys.get(file.name, file.name.rpartition("/")[2])) for file in images]
 
 
 def brief(value: Any) -> str:

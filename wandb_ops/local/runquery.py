@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DEFAULT_ORDER = "+created_at"
-_CACHED_TEXT = 64 << 10
+_CACHED_TEXT = 16 << 10
 _RANKS = {type(None): 0, int: 1, float: 1, str: 2, dict: 3, list: 4, bool: 5}
 
 SortKey = tuple[int, Any]
@@ -40,11 +40,20 @@ def _parsed(text: str) -> Any:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _config(text: str) -> dict[str, Any]:
+def _cached_config(text: str) -> dict[str, Any]:
+    return _unwrapped(text)
+
+
+def _unwrapped(text: str) -> dict[str, Any]:
     return {
         key: value["value"] if isinstance(value, dict) and "value" in value else value
         for key, value in loads(text).items()
     }
+
+
+def _config(text: str) -> dict[str, Any]:
+    """A stored config's values by key, for reading only."""
+    return _cached_config(text) if len(text) <= _CACHED_TEXT else _unwrapped(text)
 
 
 def document(run: Run, now: int, crash_after: float, username: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import secrets
 import shutil
 import signal
 import socket
@@ -117,7 +118,8 @@ class LocalServer:
         **settings: Any,
     ) -> None:
         self._temporary = data is None
-        self.data = Path(tempfile.mkdtemp(prefix="wandb-local-") if data is None else data)
+        temporary = Path(tempfile.gettempdir()) / f"wandb-local-{secrets.token_hex(8)}"
+        self.data = temporary if data is None else Path(data)
         self.host = host
         self.port = port
         self.entity = entity

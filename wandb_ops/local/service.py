@@ -104,7 +104,7 @@ def open_service(
         RuntimeError: Another server has the folder open, or a newer version wrote it.
     """
     check_name("entity", settings.entity)
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = (data / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -435,6 +435,5 @@ class Api:
 
 
 def random_run_id() -> str:
-    """A new run's identifier, of the form that W&B makes up: eight small letters and digits."""
     """A run id of eight letters and digits, as W&B makes them up."""
     return "".join(secrets.choice(_ID_CHARACTERS) for _ in range(8))

@@ -7,6 +7,8 @@ text is an error when it is asked for, and not when a page of fifty runs arrives
 from __future__ import annotations
 
 import copy
+import os
+import threading
 from typing import Any
 
 from wandb_ops.errors import DataError
@@ -16,6 +18,16 @@ from wandb_ops.public.merge import Change, changes
 
 #: Config keys that the W&B clients write for themselves.
 INTERNAL_KEYS = frozenset({"_wandb", "wandb_version"})
+
+_parsing = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _parsing  # noqa: PLW0603 - whoever held it is not there in a forked child
+    _parsing = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_new_lock)
 
 
 class Document:
@@ -37,12 +49,17 @@ class Document:
 
     def _parse(self) -> dict[str, Any]:
         if self._stored is None:
+            with _parsing:  # threads share the runs of a list, and nobody may see half of this
+                self._parse_once()
+        return self._stored or {}
+
+    def _parse_once(self) -> None:
+        if self._stored is None:
             stored = parse_object(self._text, self._where)
             self._base = self._unwrap(stored)
             self._now.clear()
             self._now.update(copy.deepcopy(self._base))
             self._stored = stored
-        return self._stored
 
     @property
     def base(self) -> dict[str, Any]:

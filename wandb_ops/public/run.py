@@ -426,9 +426,10 @@ class Run(RunAttributes):
 
     def _take_heavy(self, node: Mapping[str, Any]) -> None:
         """Complete a light node."""
-        self._attrs.update({field: node.get(field) for field in HEAVY_FIELDS})
         self._config.replace(node.get("config"))
         self._summary_document.replace(node.get("summaryMetrics"))
+        # Last: other threads take the attributes as the sign that the rest is there.
+        self._attrs.update({field: node.get(field) for field in HEAVY_FIELDS})
 
     def _take(self, node: Mapping[str, Any]) -> None:
         """Become what the server says, and forget what was not saved."""

@@ -85,6 +85,11 @@ class RunAttributes(Attrs):
         return self._attrs.get("heartbeatAt")
 
     @property
+    def history_line_count(self) -> int:
+        """Rows in the history, when last looked."""
+        return int(self._attrs.get("historyLineCount") or 0)
+
+    @property
     def commit(self) -> str | None:
         """The git commit it ran from."""
         return self._attrs.get("commit")

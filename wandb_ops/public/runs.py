@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import NotFoundError, UsageError
@@ -29,11 +30,16 @@ class LightPage:
         self._project = project
         self.runs: list[Run] = []
         self._done = False
+        self._lock = threading.Lock()
 
     def load_heavy(self) -> None:
         """Fetch the heavy fields of the page's runs; one that is gone stays as it is."""
-        if self._done:
-            return
+        with self._lock:
+            if not self._done:
+                self._load()
+                self._done = True
+
+    def _load(self) -> None:
         variables = {
             "entity": self._entity,
             "project": self._project,
@@ -49,7 +55,13 @@ class LightPage:
         for run in self.runs:
             if run.id in heavy and "config" not in run._attrs:
                 run._take_heavy(heavy[run.id])
-        self._done = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
 
 class Runs(SizedPaginator[Run]):

@@ -104,7 +104,7 @@ def _byte_tables() -> list[U32]:
 
 
 def _raw_full_segments(block: U8) -> U32:
-    """Raw CRC of each row of SEGMENT bytes without constant columns: small tables, a cache's worth at a time."""
+    """Raw CRC of each row of SEGMENT bytes, by small tables, a cache's worth at a time."""
     crc = np.zeros(len(block), dtype=np.uint32)
     for start in range(0, len(block), _BLOCK):
         columns = np.ascontiguousarray(block[start : start + _BLOCK].T)

@@ -6,7 +6,7 @@ whole chains are found with numpy; where the chain breaks, one frame at a time i
 
 Damage costs only what it touches: a payload whose CRC is wrong is skipped and counted; after a broken length
 the scan goes on at the next position where a length and its payload both check, and the bytes between are
-counted. What cannot be decided yet (a torn or zero-filled tail) is left for the next read.
+counted. What cannot be decided yet (a torn, damaged or zero-filled tail) is left for the next read.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def view(buffer: bytes | U8, dtype: str, count: int) -> NDArray[Any]:
 class _Scan:
     """One pass over one buffer that starts at a record boundary (or, `trusted=False`, at a likely one)."""
 
-    def __init__(self, data: bytes, damage: Damage, trusted: bool) -> None:
+    def __init__(self, data: bytes, damage: Damage, *, trusted: bool, last: bool) -> None:
         self.data = data
         self.size = len(data)
         self.bytes = np.frombuffer(data, dtype=np.uint8)
@@ -109,6 +109,7 @@ class _Scan:
         self.words = view(data, "<u4", self.size - 3)
         self.damage = damage
         self.trusted = trusted
+        self.last = last  # nothing comes behind this buffer, for now
         self.frames = _Frames()
         self.previous = -1  # start of the frame before, while it may still turn out to be damaged
         self.wanted = FRAME  # bytes the next record needs, when this buffer ends in the middle of it
@@ -119,7 +120,7 @@ class _Scan:
         ends = starts + lengths + FRAME
         breaks = np.flatnonzero(ends[:-1] != starts[1:]) if len(starts) else starts
         at = 0
-        while self.size - at >= HEADER:
+        while True:
             index = int(np.searchsorted(starts, at)) if len(starts) else 0
             if self.trusted and index < len(starts) and starts[index] == at:
                 position = int(np.searchsorted(breaks, index))
@@ -130,10 +131,15 @@ class _Scan:
                     self.frames.add(starts[index : last + 1] + HEADER, lengths[index : last + 1])
                     at, self.previous = int(ends[last]), int(starts[last])
                     continue
-            following = self._step(at)
+            following = self._step(at) if self.size - at >= HEADER else self._end(at)
             if following is None:
                 break
             at = following
+        if self._previous_is_bad():
+            # Whether only its payload is damaged or its length is no longer true, what follows will tell.
+            self.frames.pop()
+            self.wanted = max(self.wanted, FRAME + at - self.previous)
+            return self.previous
         return at
 
     def _candidates(self) -> tuple[I64, I64]:
@@ -151,6 +157,7 @@ class _Scan:
         if crc.masked_crc(self.data[at : at + 8]) != int(self.words[at + 8]):
             return self._resync(at)
         if at + FRAME + length > self.size:
+            self.previous = -1  # a true length here proves where the frame before ended
             self.wanted = FRAME + length
             return None
         if not self.trusted:
@@ -165,18 +172,22 @@ class _Scan:
         end = at + HEADER + length
         return crc.masked_crc(self.data[at + HEADER : end]) == int(self.words[end])
 
+    def _previous_is_bad(self) -> bool:
+        return self.previous >= 0 and not self._payload_holds(self.previous, int(self.lengths[self.previous]))
+
+    def _end(self, at: int) -> int | None:
+        """What to do with the few bytes at the end of the buffer: nothing, unless it is the file's end."""
+        return self._resync(at) if self.last and self._previous_is_bad() else None
+
     def _resync(self, at: int) -> int | None:
         """The next provable boundary after broken framing at `at`; None when there is none yet."""
-        begin = at
-        rewind = self.previous
-        if rewind >= 0 and not self._payload_holds(rewind, int(self.lengths[rewind])):
-            begin = (
-                rewind  # bytes are missing from, or too many in, the record before: its end proves nothing
-            )
+        # With bytes missing from the frame before, or too many in it, its end proves nothing.
+        rewind = self._previous_is_bad()
+        begin = self.previous if rewind else at
         found = self._boundary(begin + 1)
         if found is None:
             return None
-        if begin == rewind and rewind >= 0:
+        if rewind:
             self.frames.pop()
         self.previous = -1
         self.damage.resyncs += 1
@@ -296,7 +307,7 @@ class RecordReader:
             data = self._source.read(self.position, want)
             self.bytes_read += len(data)
             last = len(data) < want or self.position + want >= self._end
-            scan = _Scan(data, self._damage, trusted)
+            scan = _Scan(data, self._damage, trusted=trusted, last=last)
             consumed = scan.run()
             if consumed == 0 and (last or scan.wanted > self._end - self.position):
                 return
