@@ -216,7 +216,7 @@ class _Delay(BaseHTTPRequestHandler):
         time.sleep(self.seconds)
         answer = requests.post(self.upstream + self.path, data=body, headers=headers, timeout=600)
         self.send_response(answer.status_code)
-        self.send_header("Content-Type", answer.headers["Content-Type"])
+        self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
         self.send_header("Content-Length", str(len(answer.content)))
         self.end_headers()
         self.wfile.write(answer.content)

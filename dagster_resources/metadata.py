@@ -74,8 +74,8 @@ def trend_table(trends: Iterable[Trend]) -> Metadata:
         dg.TableRecord(
             {
                 "metric": one.metric,
-                "trend": one.line,
                 "last": f"{one.last:.6g}",
+                "trend": one.line,
                 "min": f"{one.least:.6g}",
                 "max": f"{one.greatest:.6g}",
             }
@@ -94,10 +94,8 @@ def column_schema(columns: Iterable[ColumnInfo]) -> Metadata:
     """Dagster's column schema, the first 200 columns of it."""
     every = list(columns)
     shown = [dg.TableColumn(name=column.name, type=column.type) for column in every[:MAX_COLUMNS]]
-    return {
-        "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns=shown)),
-        "columns": dg.MetadataValue.int(len(every)),
-    }
+    schema: Metadata = {"dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns=shown))}
+    return schema | ({"columns": dg.MetadataValue.int(len(every))} if len(every) > len(shown) else {})
 
 
 def chart(draw: Callable[[charts.ChartFormat, int], bytes], alt: str) -> Metadata:

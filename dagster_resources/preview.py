@@ -20,7 +20,7 @@ from wandb_ops.steps import MetricBest
 MAX_LINES = 4
 MAX_TRENDS = 12
 _BARS = "▁▂▃▄▅▆▇█"
-_WIDTH = 20
+_WIDTH = 16
 # Counters that rise with the step: lines, but no news.
 _COUNTERS = frozenset({"epoch", "epochs", "step", "global_step", "iteration", "batch"})
 
@@ -67,9 +67,9 @@ def preview_parquet(path: str | Path, *, chart_keys: Sequence[str] | None = None
         for name in dict.fromkeys([*drawn, *names[:MAX_NUMBERS]]):
             values, logged = _column(file, name)
             finite = values[np.isfinite(values)]
-            if len(finite):
+            if len(finite) and not _counts(name):
                 final[name] = float(finite[-1])
-                if len(trends) < MAX_TRENDS and not _counts(name):
+                if len(trends) < MAX_TRENDS:
                     trends.append(_trend(name, finite))
             if name in drawn and logged.any():
                 lines[name] = (steps[logged].tolist(), values[logged].tolist())

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ HOME = Path(tempfile.mkdtemp(prefix="wandb-ops-airflow-"))
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 (HOME / "dags").mkdir()
 
+assert "airflow" not in sys.modules, "Airflow was imported before its test configuration was set"
 os.environ["AIRFLOW_HOME"] = str(HOME)
 for _name, _value in {
     "CORE__DAGS_FOLDER": str(HOME / "dags"),

@@ -20,7 +20,7 @@ from airflow.sdk import DAG, task
 from airflow_provider.operators.runs import WandbCreateRunOperator, WandbFinishRunOperator
 from airflow_provider.operators.snapshot import WandbSnapshotOperator
 from airflow_provider.sensors.run import WandbRunSensor
-from wandb_ops import Api, steps
+from wandb_ops import Api, errors, steps
 
 pytestmark = pytest.mark.airflow
 
@@ -154,6 +154,25 @@ def test_a_retried_task_makes_no_second_run(server, run_dag):
     assert outcome.tries["create"] == 2
     assert outcome.xcoms["create", "return_value"]["created"] is False
     assert [run.state for run in client(server).runs(f"{server.entity}/retried")] == ["finished"]
+
+
+@pytest.mark.slow
+def test_a_rate_limit_costs_no_retry(server, run_dag):
+    """The scheduler starts the task again when W&B said; the try is still the first one."""
+    answers = [errors.RateLimited("slow down", retry_after=1.0)]
+
+    class LimitedOnce(WandbCreateRunOperator):
+        def run_step(self, api, context):
+            if answers:
+                raise answers.pop()
+            return super().run_step(api, context)
+
+    with DAG("limited", schedule=None) as dag:
+        LimitedOnce(task_id="create", project="limited", retries=0)
+    outcome = run_dag(dag)
+    assert outcome.states == {"create": "success"}
+    assert outcome.tries == {"create": 1}
+    assert outcome.xcoms["create", "return_value"]["created"] is True
 
 
 def test_a_wrong_key_fails_at_once_and_is_shown_nowhere(server, connection, run_dag, capfd, caplog):

@@ -72,7 +72,7 @@ class Bare:
         return self.data(
             "mutation U($input: UpsertBucketInput!) { upsertBucket(input: $input) { inserted bucket {"
             " id name displayName description notes config summaryMetrics tags group jobType state"
-            " commit host exitcode sweepName historyLineCount createdAt heartbeatAt"
+            " commit exitcode sweepName historyLineCount createdAt heartbeatAt"
             " project { name entity { name } } } } }",
             input=given,
         )["upsertBucket"]

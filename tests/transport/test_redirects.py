@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +72,33 @@ def test_n22_a_signed_url_of_another_host_gets_no_key(
     transport.upload(f"{foreign_server.url}/f?sig=1", b"x", where="f")
     assert [request.method for request in foreign_server.requests] == ["GET", "PUT"]
     assert all("authorization" not in request.headers for request in foreign_server.requests)
+
+
+def test_n22_a_redirect_back_to_the_api_carries_no_key(
+    make_transport: Make, fault_server: FaultServer, foreign_server: FaultServer
+) -> None:
+    """N22: another host must not be able to make us read the API for it."""
+    foreign_server.on(None, to(f"{fault_server.url}/graphql?query=x"), nth=None)
+    make_transport(fault_server).download(f"{foreign_server.url}/f", io.BytesIO(), where="f")
+    assert [request.path for request in fault_server.requests] == ["/graphql"]
+    assert "authorization" not in fault_server.requests[0].headers
+
+
+def test_n22_a_redirect_from_https_to_http_is_refused(
+    make_transport: Make,
+    fault_server: FaultServer,
+    tls_server: FaultServer,
+    throwaway_ca: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """N22: even where plain http is good enough for the API itself."""
+    throwaway_ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    tls_server.on(None, to(f"{fault_server.url}/f"), nth=None)
+    with pytest.raises(ProtocolError, match="would leave https"):
+        make_transport(fault_server).download(f"{tls_server.url}/f", io.BytesIO(), where="f")
+    assert fault_server.requests == []
 
 
 def test_n22_a_redirect_loop_ends(make_transport: Make, fault_server: FaultServer) -> None:

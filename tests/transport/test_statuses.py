@@ -93,6 +93,19 @@ def test_n6_a_wait_beyond_the_bound_is_handed_to_the_caller(
     assert len(fault_server.requests) == 1
 
 
+def test_n6_a_wait_told_to_one_client_holds_for_all_of_the_process(
+    make_transport: Make, fault_server: FaultServer, fake_time: FakeTime
+) -> None:
+    """N6, N8: the second client does not learn it the hard way."""
+    fault_server.handler = lambda _request: OK
+    fault_server.on(None, Answer(status=429, headers=(("Retry-After", "7"),)))
+    with pytest.raises(errors.RateLimited):
+        send(make_transport(fault_server, policy=RetryPolicy(attempts=1)))
+    assert fake_time.sleeps == []
+    send(make_transport(fault_server))
+    assert sum(fake_time.sleeps) == pytest.approx(7.0)
+
+
 def test_n7_a_429_that_is_not_graphql_is_rate_limited(
     make_transport: Make, fault_server: FaultServer, fake_time: FakeTime
 ) -> None:

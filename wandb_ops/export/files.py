@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from wandb_ops.export.stream import HistoryStream
     from wandb_ops.export.targets import Target
     from wandb_ops.history.ref import RunCounts, RunRef
-    from wandb_ops.history.table import HistoryTable
     from wandb_ops.transport.session import Transport
 
 logger = logging.getLogger("wandb_ops.export")
@@ -96,7 +96,7 @@ def export_run(
         IncompleteHistory: Fewer rows came than the server says exist.
         OutputError: The file could not be written; the old one stands.
     """
-    from wandb_ops.history.read import read_table
+    from wandb_ops.export.stream import stream_history
     from wandb_ops.history.ref import run_counts
 
     place, kind = _place(to, ref, format)
@@ -132,28 +132,54 @@ def export_run(
                 logger.info("%s is up to date: %s", place.uri, ref.path)
                 return result(counts, action="unchanged", **standing.values)
 
-    table = read_table(transport, ref, **request)
-    # The counts are from before the first row was read: rows that a live run adds meanwhile make the next
-    # export write again, never the other way round.
-    source = describe_source(transport.settings.base_url, ref, table.counts, **request)
-    action, size, digest = "written", 0, ""
+    with stream_history(transport, ref, **request) as history:
+        # The counts are from before the first row was read: rows that a live run adds meanwhile make the
+        # next export write again, never the other way round.
+        source = describe_source(transport.settings.base_url, ref, history.counts, **request)
+        written = write_history(history, place, kind, source, excel_safe=excel_safe, force=force)
+        logger.info("%s %s: %d rows of %s", place.uri, written.action, history.rows, ref.path)
+        return result(
+            history.counts,
+            action=written.action,
+            rows=history.rows,
+            bytes=written.bytes,
+            columns=written.columns,
+            first_step=history.first_step,
+            last_step=history.last_step,
+            sha256=written.sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file that was put in place, or found to be the same already."""
+
+    action: Literal["written", "unchanged"]
+    bytes: int
+    sha256: str
+    columns: tuple[tuple[str, str], ...]  # name, Arrow type
+
+
+def write_history(
+    history: HistoryStream,
+    place: Target,
+    kind: FileFormat,
+    source: dict[str, Any],
+    *,
+    excel_safe: bool = False,
+    force: bool = False,
+) -> Written:
+    """Put a history in place; what stands there already stays when it is the same, byte for byte."""
+    action: Literal["written", "unchanged"] = "written"
+    size, digest = 0, ""
+    columns: tuple[tuple[str, str], ...] = ()
     with explained(place.uri, "write"), place.publish() as out:
-        columns = _write(table, kind, out, source, excel_safe)
+        columns = _write(history, kind, out, source, excel_safe)
         size, digest = measure(out)
         if kind != "parquet" and not force and _same(place, digest):
             action = "unchanged"
             raise Discard
-    logger.info("%s %s: %d rows of %s", place.uri, action, table.rows, ref.path)
-    return result(
-        table.counts,
-        action=action,
-        rows=table.rows,
-        bytes=size,
-        columns=columns,
-        first_step=table.first_step,
-        last_step=table.last_step,
-        sha256=digest,
-    )
+    return Written(action, size, digest, columns)
 
 
 def run_url(app_url: str, ref: RunRef) -> str:
@@ -234,28 +260,28 @@ def _standing(place: Target) -> _Standing | None:
 
 
 def _write(
-    table: HistoryTable, kind: FileFormat, out: BinaryIO, source: dict[str, Any], excel_safe: bool
+    history: HistoryStream, kind: FileFormat, out: BinaryIO, source: dict[str, Any], excel_safe: bool
 ) -> tuple[tuple[str, str], ...]:
-    """Write `table` in a format; returns its columns as (name, Arrow type)."""
+    """Write `history` in a format; returns its columns as (name, Arrow type)."""
     from wandb_ops.export.parquet import ParquetSink
     from wandb_ops.export.text import write_csv, write_jsonl
     from wandb_ops.history.table import key_of_field
 
-    arrow = table.to_arrow()
-    columns = tuple((column.name, str(column.type)) for column in arrow.schema)
+    schema = history.schema
     if kind == "parquet":
-        steps = {"first_step_read": table.first_step, "last_step_read": table.last_step}
-        with ParquetSink(out, arrow.schema) as sink:
-            sink.write(arrow)
+        steps = {"first_step_read": history.first_step, "last_step_read": history.last_step}
+        with ParquetSink(out, schema) as sink:
+            for table in history.tables():
+                sink.write(table)
             sink.close(source | steps)
     elif kind == "csv":
         write_csv(
-            table.iter_rows(), [key_of_field(column) for column in arrow.schema], out, excel_safe=excel_safe
+            history.iter_rows(), [key_of_field(column) for column in schema], out, excel_safe=excel_safe
         )
     else:
-        write_jsonl(table.iter_rows(), out)
+        write_jsonl(history.iter_rows(), out)
     out.flush()
-    return columns
+    return tuple((column.name, str(column.type)) for column in schema)
 
 
 def _same(place: Target, digest: str) -> bool:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_GROUP_ROWS = 131_072
+_GROUP_ROWS = 65_536
 _GROUP_BYTES = 64 << 20
 
 
 class ParquetSink:
     """Writes tables of one schema, one after the other, and seals the file with its description.
 
-    Nothing is held back but the table being written, whatever the length of the whole. A context manager:
+    Nothing is held back but one row group, whatever the length of the whole. A context manager:
     left without `close`, it gives up without touching the file again.
     """
 
@@ -48,6 +48,8 @@ class ParquetSink:
             write_page_checksum=True,
         )
         self._digest = RowDigest(schema)
+        self._held: list[pa.Table] = []  # rows of the group that is not full yet
+        self._held_rows = self._held_bytes = 0
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -58,35 +60,52 @@ class ParquetSink:
         self._writer.is_open = False
 
     def write(self, table: pa.Table) -> None:
-        """Append the rows of `table`."""
+        """Append the rows of `table`. How the rows came cut does not show in the bytes of the file."""
         self._digest.update(table)
-        size = rows_per_group(table)
-        for start in range(0, max(1, table.num_rows), size):
-            # In one piece: how the rows came cut must not show in the bytes.
-            self._writer.write_table(table.slice(start, size).combine_chunks(), row_group_size=size)
         self.rows += table.num_rows
+        widths = _row_widths(table)
+        start = 0
+        while start < table.num_rows:
+            room = _GROUP_ROWS - self._held_rows
+            taken = widths[start : start + room].cumsum()
+            fitting = int((taken <= _GROUP_BYTES - self._held_bytes).sum())
+            if not fitting and not self._held_rows:
+                fitting = 1  # a row that is larger than a group
+            if fitting:
+                self._held.append(table.slice(start, fitting))
+                self._held_rows += fitting
+                self._held_bytes += int(taken[fitting - 1])
+                start += fitting
+            if start < table.num_rows or self._held_rows == _GROUP_ROWS:
+                self._write_group()
 
     def close(self, description: Mapping[str, Any]) -> None:
         """Finish the file; `description` goes into the footer, with row count and checksum."""
+        self._write_group()
         whole = {**description, "rows": self.rows, "rows_sha256": self._digest.hexdigest()}
         self._writer.add_key_value_metadata({KEY.decode(): seal(whole).decode()})
         self._writer.close()
 
+    def _write_group(self) -> None:
+        import pyarrow as pa
 
-def rows_per_group(table: pa.Table) -> int:
-    """Rows of one row group: as many as fit both bounds, by the content alone."""
-    per_row = sum(_width(column) for column in table.columns) // max(1, table.num_rows)
-    return int(max(1, min(_GROUP_ROWS, _GROUP_BYTES // max(1, per_row))))
+        if self._held:
+            group = pa.concat_tables(self._held).combine_chunks()
+            self._writer.write_table(group, row_group_size=max(1, group.num_rows))
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
 
 
-def _width(column: Any) -> int:
-    """Bytes of a column's values, whatever the buffers that they happen to lie in."""
+def _row_widths(table: pa.Table) -> Any:
+    """Bytes of each row, by its values alone: eight for a number, what a text is long."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return int(pc.sum(pc.binary_length(column)).as_py() or 0)
-    return 8 * len(column)
+    widths = np.full(table.num_rows, 8 * table.num_columns, np.int64)
+    for column in table.columns:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            widths += pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64)
+    return widths
 
 
 @dataclass(frozen=True, slots=True)

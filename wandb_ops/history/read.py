@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("wandb_ops.history")
 
-CONCURRENCY = 4
+CONCURRENCY = 8
 """Pages of one run in flight: hides latency; all requests share the process's rate budget."""
 
 _MOST_UNWINDOWED = 100_000  # rows for which one page outside all windows may be asked
@@ -81,7 +81,7 @@ def scan_rows(
     """Rows of a run's history as dicts, in order of step, fetched as they are asked for.
 
     Nothing is fetched before the first row is asked for, and one page then. With every page that is taken
-    more are fetched ahead, up to four.
+    more are fetched ahead, up to eight.
 
     Args:
         transport: The connection.

@@ -262,6 +262,7 @@ def list_runs(
         filters={"$and": conditions} if conditions else None,
         order="+heartbeat_at",
         per_page=min(limit, 500) if limit else 500,
+        lazy=True,  # a status needs no config and no summary
     )
     statuses: list[RunStatus] = []
     for run in found:

@@ -30,6 +30,7 @@ HEADER = 12  # length and its CRC
 FRAME = 16  # header and the payload's CRC
 CHUNK = 4 << 20
 _SHORT = 1 << 16  # lengths that the fast path looks at
+_LONGEST = (1 << 31) - 1  # what protobuf allows; an 8-byte payload has the CRC that a length of its bytes has
 _WALL_TIME_KEY = 9  # the first payload byte of an event that has a wall time
 _FEW_RECORDS = 16
 _GIVE_UP = 64 << 20  # broken bytes to look through before memory counts more than patience
@@ -112,7 +113,7 @@ class _Scan:
         self.last = last  # nothing comes behind this buffer, for now
         self.frames = _Frames()
         self.previous = -1  # start of the frame before, while it may still turn out to be damaged
-        self.wanted = FRAME  # bytes the next record needs, when this buffer ends in the middle of it
+        self.torn = 0  # bytes of the whole record that this buffer ends in the middle of; 0 when it does not
 
     def run(self) -> int:
         """Collect frames; the position up to which everything is dealt with."""
@@ -138,7 +139,6 @@ class _Scan:
         if self._previous_is_bad():
             # Whether only its payload is damaged or its length is no longer true, what follows will tell.
             self.frames.pop()
-            self.wanted = max(self.wanted, FRAME + at - self.previous)
             return self.previous
         return at
 
@@ -154,11 +154,11 @@ class _Scan:
     def _step(self, at: int) -> int | None:
         """Take one frame, or get over damage; None when the buffer holds too little to decide."""
         length = int(self.lengths[at])
-        if crc.masked_crc(self.data[at : at + 8]) != int(self.words[at + 8]):
+        if length > _LONGEST or crc.masked_crc(self.data[at : at + 8]) != int(self.words[at + 8]):
             return self._resync(at)
         if at + FRAME + length > self.size:
             self.previous = -1  # a true length here proves where the frame before ended
-            self.wanted = FRAME + length
+            self.torn = FRAME + length
             return None
         if not self.trusted:
             if not self._payload_holds(at, length):
@@ -196,7 +196,7 @@ class _Scan:
         return found
 
     def _boundary(self, begin: int) -> int | None:
-        # A length below 4 GiB has four zero bytes at its end; few positions have, so few CRCs are computed.
+        # A possible length has four zero bytes at its end; few positions have, so few CRCs are computed.
         count = self.size - begin - HEADER + 1
         if count <= 0:
             return None
@@ -208,6 +208,8 @@ class _Scan:
             holds = crc.masked_crc_rows(headers, 8) == self.words[block + 8]
             for start in block[holds].tolist():
                 length = int(self.lengths[start])
+                if length > _LONGEST:
+                    continue
                 if start + FRAME + length > self.size or self._payload_holds(start, length):
                     return int(start)
         return None
@@ -309,11 +311,10 @@ class RecordReader:
             last = len(data) < want or self.position + want >= self._end
             scan = _Scan(data, self._damage, trusted=trusted, last=last)
             consumed = scan.run()
-            if consumed == 0 and (last or scan.wanted > self._end - self.position):
+            if consumed == 0 and (last or scan.torn > self._end - self.position):
                 return
-            if consumed == 0 and scan.wanted <= FRAME and len(data) >= _GIVE_UP:
-                # Nothing provable in all these bytes: let go of them, but for a header that may begin at
-                # the end.
+            if consumed == 0 and not scan.torn and len(data) >= _GIVE_UP:
+                # Nothing provable in all these bytes: let go of all but what may begin a header.
                 consumed = len(data) - HEADER + 1
                 self._damage.resyncs += 1
                 self._damage.resync_bytes += consumed
@@ -321,10 +322,10 @@ class RecordReader:
                 trusted = False
                 continue
             if consumed == 0:
-                size = max(size * 2, scan.wanted)
+                size = max(size * 2, scan.torn)
                 continue
             start, self.position = self.position, self.position + consumed
-            trusted, size = scan.trusted, max(self._chunk, scan.wanted)
+            trusted, size = scan.trusted, max(self._chunk, scan.torn)
             offsets, lengths = scan.frames.joined()
             good = intact(data, offsets, lengths)
             if not good.all():

@@ -274,5 +274,4 @@ RESOLVERS: dict[str, Resolver] = {
     "RunQueueItem.id": lambda item, _context, _args: item.id,
     "RunQueueItem.state": lambda item, _context, _args: item.state,
     "RunQueueItem.associatedRunId": lambda item, _context, _args: item.associated_run,
-    "RunQueueItem.runSpec": lambda item, _context, _args: item.run_spec,
 }

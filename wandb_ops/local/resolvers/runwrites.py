@@ -19,13 +19,12 @@ def _upsert(_source: Any, context: Context, args: Args) -> dict[str, Any]:
 
 
 def _delete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    given = args["input"]
     with context.service.store.writing() as db:
-        run = runs.by_id(db, required(given, "id"))
+        run = runs.by_id(db, required(args["input"], "id"))
         runs.delete(db, run)
     for area in (FILES, EXPORTS):
         remove_tree(context.service.folder(area, run.pk))
-    return {"clientMutationId": given.get("clientMutationId")}
+    return {"clientMutationId": None}
 
 
 def _update_state(_source: Any, context: Context, args: Args) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def _stop(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
     with context.service.store.writing() as db:
         runs.request_stop(db, context.now(), runs.by_id(db, required(given, "id")))
-    return {"success": True, "clientMutationId": given.get("clientMutationId")}
+    return {"success": True}
 
 
 RESOLVERS: dict[str, Resolver] = {

@@ -1,0 +1,30 @@
+"""The code of docs/airflow.md runs as written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.airflow
+
+DOCS = (Path(__file__).parents[2] / "docs" / "airflow.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_each_block_of_python_compiles(block):
+    assert compile(block, "docs/airflow.md", "exec").co_code
+
+
+def test_the_short_pipeline_is_a_dag_of_three_tasks_in_a_row(tmp_path):
+    """Executed from a file, since Airflow asks a DAG where it comes from."""
+    (block,) = [block for block in BLOCKS if "def nightly_training" in block]
+    file = tmp_path / "documented.py"
+    file.write_text(block.replace("nightly_training()\n", "made = nightly_training()\n"))
+    names: dict[str, object] = {"__file__": str(file), "__name__": "documented"}
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    dag = names["made"]
+    assert [task.task_id for task in dag.topological_sort()] == ["sync", "wait", "export"]
+    assert dag.get_task("wait").deferrable
