@@ -52,7 +52,7 @@ def get_provider_info() -> dict[str, Any]:
                     "hidden-fields": ["login", "schema", "port"],
                     "relabeling": {"password": "API key", "host": "Server"},
                     "placeholders": {
-                        "host": "https://api.wandb.ai, or the address of your own W&B server",
+                        "host": "empty for W&B's public cloud, or your server's address",
                         "password": "from the user settings page of W&B",
                     },
                 },

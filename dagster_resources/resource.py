@@ -53,7 +53,7 @@ class WandbResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its v
     """
 
     base_url: str | None = Field(
-        default=None, description="W&B server; None takes WANDB_BASE_URL, else https://api.wandb.ai."
+        default=None, description="W&B server; None takes WANDB_BASE_URL, else W&B's public cloud."
     )
     api_key: str | None = Field(
         default=None,

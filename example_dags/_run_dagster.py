@@ -20,7 +20,7 @@ from example_dags.dagster_pipeline import TRAININGS, defs, ended_runs, history, 
 
 ASSETS = [trainings, queue, history, snapshot]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-SHOWN = ("state", "action", "rows", "rows_sent", "bytes", "last_step", "runs", "dagster/uri", "url")
+SHOWN = ("state", "action", "rows", "rows_sent", "bytes", "runs")
 DAGSTER_YAML = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
 
 

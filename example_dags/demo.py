@@ -45,10 +45,13 @@ def chapter(title: str) -> Iterator[None]:
 
 def run_child(module: str, *arguments: str, environ: dict[str, str]) -> None:
     """Run a module in a process group of its own, and leave nothing of it behind."""
+    # A connection or setting of the user's own must not send the demo's data to a real account.
+    own = ("WANDB_", "AIRFLOW_", "DAGSTER_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     child = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=HERE.parent,
-        env={**os.environ, **environ},
+        env={**inherited, **environ, "DAGSTER_DISABLE_TELEMETRY": "yes"},
         start_new_session=True,
     )
     try:

@@ -106,7 +106,7 @@ def wandb_training_pipeline() -> None:
         name="{{ params.queue }}",
         resource_type="local-container",
         # W&B fills the double braces when a job is queued; Airflow leaves this argument alone.
-        resource_config={"resource_args": {"local-container": {"cpus": "{{cpus}}", "memory": "4g"}}},
+        resource_config={"cpus": "{{cpus}}", "memory": "4g"},
         template_variables={
             "cpus": {"schema": {"type": "integer", "default": 2, "minimum": 1, "maximum": 8}}
         },

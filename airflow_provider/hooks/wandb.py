@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wandb_ops.airflow")
 
-DEFAULT_SERVER = "https://api.wandb.ai"
+DEFAULT_SERVER = "https://api.forge.coreweave.com"
 EXTRA_FIELDS = frozenset({"entity", "project", "timeout", "allow_http"})
 
 

@@ -137,3 +137,9 @@ def test_the_key_is_masked_in_task_logs(connection):
     connection(password=KEY)
     client_arguments(WandbHook.get_connection("wandb_default"))
     assert KEY not in redact(f"the key is {KEY}")
+
+
+def test_a_connection_without_a_host_goes_where_the_core_goes():
+    from wandb_ops.settings import DEFAULT_BASE_URL
+
+    assert DEFAULT_SERVER == DEFAULT_BASE_URL

@@ -152,7 +152,7 @@ def test_an_unfinished_run_is_not_exported_when_that_was_asked(made, make_contex
 
 def test_a_queue_is_made_once_and_keeps_wandbs_own_braces(server, make_context):
     """`{{cpus}}` is W&B's to fill; Airflow must not render it away."""
-    config = {"resource_args": {"local-container": {"cpus": "{{cpus}}"}}}
+    config = {"cpus": "{{cpus}}"}
     queue = dict(task_id="q", name="train", resource_type="local-container", resource_config=config)
     operator = WandbUpsertRunQueueOperator(
         **queue, template_variables={"cpus": {"schema": {"type": "integer"}}}

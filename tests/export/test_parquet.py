@@ -14,7 +14,8 @@ import pytest
 from wandb_ops.errors import DataError
 from wandb_ops.export.digest import RowDigest
 from wandb_ops.export.metadata import describe_source, fingerprint, origin, seal, unseal
-from wandb_ops.export.parquet import ParquetSink, read_footer, rows_per_group
+from wandb_ops.export import parquet as parquet_module
+from wandb_ops.export.parquet import ParquetSink, read_footer
 from wandb_ops.export.verify import verify_file
 from wandb_ops.history.ref import RunCounts, RunRef
 
@@ -72,12 +73,12 @@ def test_the_same_rows_give_the_same_bytes_however_they_came_cut():
     assert parquet_bytes(cut) == whole
 
 
-def test_a_file_written_in_parts_has_the_checksum_of_the_whole():
+def test_a_file_written_in_parts_is_the_file_written_at_once():
     parts = parquet_bytes(TABLE.slice(0, 3), TABLE.slice(3))
     footer = read_footer(io.BytesIO(parts))
     assert footer is not None
     assert footer.description["rows_sha256"] == digest(TABLE)
-    assert pq.ParquetFile(io.BytesIO(parts)).num_row_groups == 2
+    assert parts == parquet_bytes(TABLE)
 
 
 def test_no_rows_are_a_valid_file_with_a_schema():
@@ -96,16 +97,25 @@ def test_text_is_dictionary_encoded_and_numbers_are_not():
     assert {group.column(i).compression for i in range(7)} == {"ZSTD"}
 
 
-def test_row_groups_are_bounded_in_rows_and_in_bytes():
-    many = pa.table({"x": np.zeros(300_000)})
-    file = pq.ParquetFile(io.BytesIO(parquet_bytes(many)))
-    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [
-        131_072,
-        131_072,
-        37_856,
-    ]
-    heavy = pa.table({"x": ["h" * 100_000] * 1500})
-    assert rows_per_group(heavy) == (64 << 20) // 100_000
+def groups_of(data):
+    file = pq.ParquetFile(io.BytesIO(data))
+    return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+
+
+def test_row_groups_are_bounded_in_rows():
+    many = pa.table({"x": np.arange(150_000) / 7})
+    cut = [many.slice(0, 10), many.slice(10, 100_000), many.slice(100_010)]
+    assert groups_of(parquet_bytes(many)) == [65_536, 65_536, 18_928]
+    assert parquet_bytes(*cut) == parquet_bytes(many)
+
+
+def test_row_groups_are_bounded_in_bytes_wherever_the_rows_came_cut(monkeypatch):
+    monkeypatch.setattr(parquet_module, "_GROUP_BYTES", 1000)
+    texts = ["a" * 400, "b" * 400, "c" * 400, "d" * 5000, "e", None, "f" * 900, "g" * 100]
+    heavy = pa.table({"x": texts})
+    assert groups_of(parquet_bytes(heavy)) == [2, 1, 1, 3, 1]
+    for cut in range(1, 8):
+        assert parquet_bytes(heavy.slice(0, cut), heavy.slice(cut)) == parquet_bytes(heavy)
 
 
 def test_two_columns_of_one_name_are_refused():

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
+import requests
 from faults_plugin import Answer, FaultServer, json_answer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +77,32 @@ def test_x87_no_error_holds_the_key(
     told = everything_about(caught.value)
     for form in (sentinel_key, basic.rstrip("="), sentinel_key[:8], "51gn4tur3"):
         assert form not in told
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(body=b"[" + b"1," * 4096 + b"1]"),
+        Answer(body=b'{"a"'),
+        Answer(status=500),
+        Answer(reset=True),
+        Answer(status=302, headers=(("Location", "file:///etc/passwd"),)),
+    ],
+    ids=["too-large", "malformed", "status", "reset", "redirect"],
+)
+def test_x87_no_frame_of_an_error_keeps_a_request_or_response(
+    fault: Answer, make_transport: Make, fault_server: FaultServer
+) -> None:
+    """X87: crash reporters dump locals, and requests' objects hold the Authorization header."""
+    fault_server.on(None, fault, nth=None)
+    transport = make_transport(fault_server, policy=RetryPolicy(attempts=2), max_json_bytes=1000)
+    with pytest.raises(errors.Error) as caught:
+        transport.post_json("/graphql", b"{}", kind=Kind.QUERY, operation="Probe", where="w")
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    for frame, _line in traceback.walk_tb(caught.value.__traceback__):
+        held = (requests.Response, requests.PreparedRequest, requests.Session)
+        assert not any(isinstance(value, held) for value in frame.f_locals.values())
 
 
 def test_x87_debugging_of_http_client_prints_nothing_of_ours(

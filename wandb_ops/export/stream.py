@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from wandb_ops.errors import IncompleteHistory, OutputError
 from wandb_ops.history import kinds as k
@@ -55,7 +55,7 @@ class HistoryStream:
         self._kinds: dict[str, int] = {}
         self._large: set[str] = set()
         self._chunks: list[_Laid | Chunk] = []
-        self._file: IO[bytes] | None = None
+        self._file: Any = None  # a temporary file, from the second chunk on
 
     def add(self, chunk: Chunk) -> None:
         """Lay down the next rows; the second chunk goes to disk, and so does every one after it."""
@@ -171,7 +171,6 @@ class HistoryStream:
             return Chunk(laid.rows, dict(laid.columns), laid.nulls)
         if not laid.columns:
             return Chunk(laid.rows, {}, laid.nulls)
-        assert self._file is not None
         self._file.seek(laid.offset)
         batch = pa.ipc.open_stream(pa.PythonFile(self._file, "r")).read_next_batch()
         columns = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from wandb_ops.errors import Error, ProtocolError, StatusError, UnsupportedServer
+from wandb_ops.errors import DataError, ProtocolError, StatusError, UnsupportedServer
 from wandb_ops.history import kinds as k
 from wandb_ops.history.arrow import min_max
 from wandb_ops.history.columns import Chunk, ChunkColumn
@@ -35,7 +35,7 @@ _MAX_PART_BYTES = 8 << 30
 _BATCH_ROWS = 50_000
 
 
-class UnreadableExportError(Error):
+class UnreadableExportError(DataError):
     """The export cannot be used; the same rows are read as pages instead."""
 
 

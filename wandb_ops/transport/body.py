@@ -27,7 +27,7 @@ CHUNK = 1 << 16
 _ERROR_BYTES = 1 << 16
 
 
-class Malformed(Exception):  # noqa: N818 - never leaves the transport
+class Malformed(Exception):
     """A whole answer, but not one of W&B's; may pass (a proxy, a deploy), so it is tried again twice.
 
     Never leaves the transport: its user sees a `ProtocolError` with these words.
@@ -39,7 +39,7 @@ class Malformed(Exception):  # noqa: N818 - never leaves the transport
         self.hint = hint
 
 
-class CutShort(OSError):  # noqa: N818 - never leaves the transport
+class CutShort(OSError):
     """The body ended before its encoding did."""
 
 

@@ -90,7 +90,7 @@ class _NoAuth(AuthBase):
         return request
 
 
-class LocalFailure(Exception):  # noqa: N818 - a carrier, not an error of the tree
+class LocalFailure(Exception):
     """Our own disk failed, not the network."""
 
     def __init__(self, error: OSError) -> None:

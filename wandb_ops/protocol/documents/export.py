@@ -1,0 +1,18 @@
+"""The operation that lists runs for an export: all that tells whether a run changed, and its values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wandb_ops.protocol.documents.runs import RUNS
+from wandb_ops.protocol.graphql import Operation
+from wandb_ops.transport.retry import Kind
+
+#: The list of runs with the number of system metrics rows besides: no run needs a request of its own.
+EXPORT_RUNS: Final = Operation(
+    name="ExportRuns",
+    kind=Kind.QUERY,
+    text=RUNS.text.replace("query Runs(", "query ExportRuns(").replace(
+        "node { ...FullRunFields }", "node { ...FullRunFields eventsLineCount }"
+    ),
+)
