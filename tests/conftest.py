@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # With --import-mode=importlib nothing is importable by itself; the shared plugin is, by this.
 sys.path.append(str(Path(__file__).parent / "support"))
 pytest_plugins = ["faults_plugin"]
+
+
+def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
+    """No test reaches beyond this machine, whatever it or a library tries."""
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = str(arguments[1][0])
+        if host != "localhost" and not ipaddress.ip_address(host.split("%", maxsplit=1)[0]).is_loopback:
+            raise PermissionError(f"a test tried to reach {host}: tests talk to loopback only")
+
+
+sys.addaudithook(_only_loopback)
 
 _FOREIGN = ("NETRC", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
