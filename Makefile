@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## train a model, run it through Airflow and Dagster, show 
 	@$(PY) -m example_dags.demo
 
 ui: $(VENV)/.demo  ## open what the demo left: the server's page, on a free local port
-	@$(BIN)/wandb-ops local --data .demo/server
+	@$(BIN)/wandb-ops local --data .demo/server --entity demo
 
 test: $(VENV)/.dev  ## all tests: unit, faults, the real wandb SDK, Airflow, Dagster
 	@$(PY) -m pytest

@@ -9,7 +9,7 @@ a retry cannot help               the task fails for good; no retry is burnt on 
                                   retry is spent, for at most `LONGEST_RATE_LIMIT`
 ================================  =====================================================================
 
-Every step is idempotent, so a try that starts again finds what the one before it has done.
+Steps are idempotent, so a try that starts again finds what the one before it has done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from wandb_ops.errors import AmbiguousOutcome, Error, GraphQLError, RateLimited
+from wandb_ops.errors import Error, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +60,10 @@ def airflow_failures(context: Context) -> Iterator[None]:
 def retry_may_help(error: Error) -> bool:
     """Whether the same task may succeed later with nothing changed.
 
-    A lost answer counts: a step that is repeated looks first, then does what is missing.
+    `AmbiguousOutcome` does not count: steps that can look whether their change was made do so themselves, and
+    what is left, such as a job put on a queue, would be made a second time.
     """
-    if isinstance(error, GraphQLError):
-        return error.transient
-    return error.retryable or isinstance(error, AmbiguousOutcome)
+    return error.retryable
 
 
 def _has_waited_long(context: Context) -> bool:

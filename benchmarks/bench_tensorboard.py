@@ -1,30 +1,36 @@
-"""How fast event files are decoded, beside TensorBoard's loaders, a protobuf loop and a plain read.
+"""How fast event files are decoded and sent, beside TensorBoard's loaders, a protobuf loop and the limits.
 
-    python benchmarks/bench_tensorboard.py [--scalars 1000000] [--peer-scalars 100000] [--rounds 5]
+    python -m benchmarks.bench_tensorboard [--scalars 1000000] [--peer-scalars 100000] [--rounds 5]
 
 Writes a folder of scalars (20 tags, train and validation, one event per scalar, as torch's SummaryWriter
-does), then takes all candidates in turn, round by round, and prints median CPU seconds per million scalars
-and the ratio to ours. The slow peers read a smaller folder of the same kind.
+does) and folders of histograms and images, takes all candidates in turn, round by round, and prints medians
+of CPU seconds. The slow peers read a smaller folder of the same kind. What was read is counted, and once
+compared value for value. Last, fresh interpreters send a million scalars to a sink on loopback.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import random
 import statistics
 import struct
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 
-from wandb_ops.tensorboard import crc
+from wandb_ops.tensorboard import crc, media
 from wandb_ops.tensorboard.columns import Context
 from wandb_ops.tensorboard.discover import find_directories
 from wandb_ops.tensorboard.reading import decode_chunk, read_lines
@@ -33,32 +39,94 @@ from wandb_ops.tensorboard.records import CHUNK, Damage, RecordReader
 TAGS = [
     f"{part}/{name}" for part in ("loss", "acc", "lr", "grad") for name in ("a", "bb", "ccc", "dddd", "eeeee")
 ]
+FILE = "events.out.tfevents.1700000000.host"
+Reading = Callable[[Path], int]
+
+
+# ---------------------------------------------------------------- folders
 
 
 def write_folder(folder: Path, scalars: int) -> None:
-    """Two directories with `scalars` events in all; CRCs are computed for all records at once."""
+    """Two directories with `scalars` events in all."""
     rng = random.Random(0)
     for name in ("train", "validation"):
-        (folder / name).mkdir(parents=True)
-        payloads = [Event(wall_time=1.7e9, file_version="brain.Event:2").SerializeToString()]
-        for n in range(scalars // 2):
-            value = Summary.Value(tag=TAGS[n % len(TAGS)], simple_value=rng.random())
-            event = Event(
-                wall_time=1.7e9 + n * 0.01 + rng.random() * 0.009,
-                step=n // len(TAGS),
-                summary=Summary(value=[value]),
-            )
-            payloads.append(event.SerializeToString())
-        lengths = np.array([len(payload) for payload in payloads])
+        write_file(
+            folder / name,
+            (
+                Event(
+                    wall_time=1.7e9 + n * 0.01 + rng.random() * 0.009,
+                    step=n // len(TAGS),
+                    summary=Summary(
+                        value=[Summary.Value(tag=TAGS[n % len(TAGS)], simple_value=rng.random())]
+                    ),
+                )
+                for n in range(scalars // 2)
+            ),
+        )
+
+
+def write_file(folder: Path, events: Iterable[Event]) -> None:
+    """One event file; the CRCs of short records are computed together."""
+    payloads = [Event(wall_time=1.7e9, file_version="brain.Event:2").SerializeToString()]
+    payloads += [event.SerializeToString() for event in events]
+    lengths = np.array([len(payload) for payload in payloads])
+    if lengths.max() <= crc.SEGMENT:
         block = np.zeros((len(payloads), crc.padded_width(int(lengths.max()))), dtype=np.uint8)
         for row, payload in enumerate(payloads):
             block[row, block.shape[1] - len(payload) :] = np.frombuffer(payload, dtype=np.uint8)
         sums = crc.masked_crc_rows(block, lengths).tolist()
-        heads = crc.length_crc_table()
-        with (folder / name / "events.out.tfevents.1700000000.host").open("wb") as file:
-            for payload, payload_crc in zip(payloads, sums, strict=True):
-                size = len(payload)
-                file.write(struct.pack("<QI", size, heads[size]) + payload + struct.pack("<I", payload_crc))
+    else:
+        sums = [crc.masked_crc(payload) for payload in payloads]
+    folder.mkdir(parents=True)
+    with (folder / FILE).open("wb") as file:
+        for payload, payload_crc in zip(payloads, sums, strict=True):
+            size = len(payload)
+            file.write(
+                struct.pack("<QI", size, crc.length_crc(size)) + payload + struct.pack("<I", payload_crc)
+            )
+
+
+def histogram_event(n: int, rng: np.random.Generator, bins: object) -> Event:
+    values = rng.normal(size=500) * rng.random()
+    counts, edges = np.histogram(values, bins=bins)  # type: ignore[call-overload]
+    used = np.flatnonzero(counts)
+    first, last = max(int(used[0]) - 1, 0), int(used[-1]) + 1  # as torch trims it
+    proto = HistogramProto(
+        min=values.min(),
+        max=values.max(),
+        num=len(values),
+        sum=values.sum(),
+        sum_squares=values.dot(values),
+        bucket_limit=edges[first + 1 : last + 1],
+        bucket=counts[first:last],
+    )
+    return Event(
+        wall_time=1.7e9 + n,
+        step=n // 10,
+        summary=Summary(value=[Summary.Value(tag=f"layer{n % 10}/weight", histo=proto)]),
+    )
+
+
+def image_event(n: int, rng: np.random.Generator) -> Event:
+    from PIL import Image
+
+    encoded = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(encoded, "PNG")
+    image = Summary.Image(height=64, width=64, colorspace=3, encoded_image_string=encoded.getvalue())
+    return Event(
+        wall_time=1.7e9 + n,
+        step=n // 4,
+        summary=Summary(value=[Summary.Value(tag=f"image{n % 4}", image=image)]),
+    )
+
+
+def torch_bins() -> list[float]:
+    """The bins of torch's add_histogram: growing by a tenth, on both sides of zero."""
+    bins = [1e-12 * 1.1**n for n in range(774)]
+    return [-edge for edge in reversed(bins)] + [0.0] + bins
+
+
+# ---------------------------------------------------------------- readings
 
 
 def raw_read(folder: Path) -> int:
@@ -67,6 +135,23 @@ def raw_read(folder: Path) -> int:
             while file.read(CHUNK):
                 pass
     return 0
+
+
+def compiled_crc(folder: Path) -> int:
+    """Frames by struct, every payload's CRC by a C library, nothing decoded."""
+    count = 0
+    crc32c = crc.compiled()
+    assert crc32c is not None
+    for path in folder.rglob("*tfevents*"):
+        data, at = path.read_bytes(), 0
+        whole = memoryview(data)
+        while at < len(data):
+            (size,) = struct.unpack_from("<Q", data, at)
+            crc32c(whole[at + 12 : at + 12 + size])
+            at += size + 16
+            count += 1
+        count -= 1  # the file version
+    return count
 
 
 def ours(folder: Path) -> int:
@@ -79,19 +164,48 @@ def ours(folder: Path) -> int:
     return count
 
 
+def ours_numpy(folder: Path) -> int:
+    """The same without a compiled CRC."""
+    compiled = crc.compiled
+    crc.compiled = lambda: None  # type: ignore[assignment]
+    try:
+        return ours(folder)
+    finally:
+        crc.compiled = compiled
+
+
 def ours_to_lines(folder: Path) -> int:
     return sum(1 for _ in read_lines(folder)) * len(TAGS)
 
 
-def upb_loop(folder: Path) -> int:
-    """Frames by struct, events by the protobuf C library, no CRC."""
+def upb(folder: Path, *, checked: bool = False, valued: bool = False) -> int:
+    """Frames by struct, events by the protobuf C library.
+
+    Args:
+        folder: What to read.
+        checked: Check every CRC with a C library, as a reader should.
+        valued: Make the same history values of histograms and images that we make.
+    """
     count = 0
+    crc32c = crc.compiled() if checked else None
     for path in folder.rglob("*tfevents*"):
         data, at = path.read_bytes(), 0
         while at < len(data):
             (size,) = struct.unpack_from("<Q", data, at)
-            for value in Event.FromString(data[at + 12 : at + 12 + size]).summary.value:
-                count += value.HasField("simple_value")
+            payload = data[at + 12 : at + 12 + size]
+            if crc32c is not None:
+                crc32c(memoryview(payload))
+            for value in Event.FromString(payload).summary.value:
+                kind = value.WhichOneof("value")
+                if kind == "histo":
+                    limits, counts = np.array(value.histo.bucket_limit), np.array(value.histo.bucket)
+                    if valued:
+                        media.proto_histogram(limits, counts, value.histo.min, value.histo.max)
+                elif kind == "image":
+                    encoded = value.image.encoded_image_string
+                    if valued:
+                        media.images([encoded], value.image.width, value.image.height)
+                count += 1
             at += size + 16
     return count
 
@@ -112,6 +226,97 @@ def event_accumulator(folder: Path) -> int:
     return count
 
 
+# ---------------------------------------------------------------- what is measured
+
+
+def compare(
+    title: str,
+    unit: str,
+    readings: dict[str, tuple[Reading, Path, int]],
+    base: str,
+    rounds: int,
+) -> None:
+    """Take all readings in turn; print medians of CPU time per value, in 1e-6 s, and ratios to `base`."""
+    seconds: dict[str, list[float]] = {name: [] for name in readings}
+    for _ in range(rounds):
+        for name, (read, folder, expected) in readings.items():
+            start = time.process_time()
+            count = read(folder)
+            took = time.process_time() - start
+            if count not in {0, expected}:
+                raise SystemExit(f"{name} read {count} of {expected} values")
+            seconds[name].append(took * 1e6 / expected)
+    median = {name: statistics.median(taken) for name, taken in seconds.items()}
+    print(f"\n{title}\n{unit:<52}{'median':>9}{'min':>9}{'ratio':>9}")
+    for name, taken in seconds.items():
+        print(f"{name:<52}{median[name]:>9.3f}{min(taken):>9.3f}{median[name] / median[base]:>9.2f}")
+
+
+def check_values(folder: Path) -> None:
+    """Every step, tag and value, in order, against protobuf."""
+    for path in sorted(folder.rglob("*tfevents*")):
+        (directory,) = find_directories(path.parent)
+        context = Context()
+        tags, steps, values = [], [], []
+        for chunk in RecordReader(directory.files[0], start=0, end=directory.files[0].size, damage=Damage()):
+            columns = decode_chunk(chunk, context)
+            tags += [context.tags.tags[tag].decode() for tag in columns.tag.tolist()]
+            steps += columns.step.tolist()
+            values += columns.value.tolist()
+        data, at, n = path.read_bytes(), 0, 0
+        while at < len(data):
+            (size,) = struct.unpack_from("<Q", data, at)
+            event = Event.FromString(data[at + 12 : at + 12 + size])
+            for value in event.summary.value:
+                if (tags[n], steps[n], values[n]) != (value.tag, event.step, value.simple_value):
+                    raise SystemExit(f"{path.name}: value {n} differs")
+                n += 1
+            at += size + 16
+        print(f"{path.parent.name}: {n:,} values equal protobuf's, one by one")
+
+
+SEND = """
+import json, re, sys, time
+from pathlib import Path
+from wandb_ops.settings import resolve
+from wandb_ops.tensorboard import sync_directory
+from wandb_ops.transport.session import Transport
+transport = Transport(resolve({"base_url": sys.argv[2]}, api_key="b" * 40))
+start, wall = time.process_time(), time.monotonic()
+done = sync_directory(transport, sys.argv[1], entity="local", project="bench", run_id="r")
+print(json.dumps([done.rows, done.scalars, time.process_time() - start, time.monotonic() - wall,
+                  # Not getrusage: that begins with the memory of the process that started this one.
+                  int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024]))
+"""
+
+
+def send(folder: Path, scalars: int, rounds: int) -> None:
+    """To acknowledged rows on a sink of another process."""
+    taken = []
+    for _ in range(rounds):
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks._sink"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as sink:
+            assert sink.stdin is not None
+            assert sink.stdout is not None
+            url = sink.stdout.readline().strip()
+            command = [sys.executable, "-c", SEND, str(folder), url]
+            answer = subprocess.run(command, capture_output=True, text=True, check=True)
+            rows, sent, cpu, wall, megabytes = json.loads(answer.stdout)
+            with urllib.request.urlopen(f"{url}/lines") as said:
+                acknowledged = json.load(said)["lines"]
+            sink.stdin.close()
+        if (sent, acknowledged) != (scalars, rows):
+            raise SystemExit(f"{sent} of {scalars} scalars, {acknowledged} of {rows} rows arrived")
+        taken.append((cpu * 1e6 / scalars, wall * 1e6 / scalars, megabytes))
+    cpu, wall, megabytes = (statistics.median(column) for column in zip(*taken, strict=True))
+    print(f"\n{scalars:,} scalars in {rows:,} rows to a sink that acknowledges them, medians of {rounds}")
+    print(f"CPU s per million {cpu:.2f}, wall s per million {wall:.2f}, peak {megabytes:.0f} MB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -120,35 +325,56 @@ def main() -> None:
     parser.add_argument("--peer-scalars", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    candidates: dict[str, tuple[Callable[[Path], int], bool]] = {
-        "plain read of the files": (raw_read, True),
-        "wandb-ops: decode, CRC checked": (ours, True),
-        "wandb-ops: decode to JSON rows": (ours_to_lines, True),
-        "protobuf (upb) loop, no CRC": (upb_loop, True),
-        "tensorboard LegacyEventFileLoader": (legacy_loader, False),
-        "tensorboard EventAccumulator": (event_accumulator, False),
-    }
+    has_crc = crc.compiled() is not None
+    if not has_crc:
+        print("neither crc32c nor google-crc32c is installed: rows with a compiled CRC are left out")
     with tempfile.TemporaryDirectory() as temporary:
-        large, small = Path(temporary) / "large", Path(temporary) / "small"
-        write_folder(large, options.scalars)
-        write_folder(small, options.peer_scalars)
-        seconds: dict[str, list[float]] = {name: [] for name in candidates}
-        for round_number in range(options.rounds):
-            for name, (read, is_fast) in candidates.items():
-                if not is_fast and round_number >= 3:
-                    continue
-                scalars = options.scalars if is_fast else options.peer_scalars
-                start = time.process_time()
-                count = read(large if is_fast else small)
-                took = time.process_time() - start
-                if count not in {0, scalars}:
-                    raise SystemExit(f"{name} read {count} of {scalars} scalars")
-                seconds[name].append(took * 1e6 / scalars)
-        base = statistics.median(seconds["wandb-ops: decode, CRC checked"])
-        print(f"{'CPU seconds per million scalars':<40}{'median':>9}{'min':>9}{'ratio':>9}")
-        for name, taken in seconds.items():
-            median = statistics.median(taken)
-            print(f"{name:<40}{median:>9.3f}{min(taken):>9.3f}{median / base:>9.2f}")
+        root = Path(temporary)
+        write_folder(root / "large", options.scalars)
+        write_folder(root / "small", options.peer_scalars)
+        rng = np.random.default_rng(0)
+        bins = {"histograms of 64 bins": 64, "histograms with torch's bins": torch_bins()}
+        for name, edges in bins.items():
+            write_file(root / name, (histogram_event(n, rng, edges) for n in range(3_000)))
+        write_file(root / "images of 12 kB", (image_event(n, rng) for n in range(600)))
+
+        check_values(root / "large")
+        large = (root / "large", options.scalars)
+        small = (root / "small", options.peer_scalars)
+        decode = "wandb-ops: decode, CRC checked"
+        readings: dict[str, tuple[Reading, Path, int]] = {
+            "plain read of the files": (raw_read, *large),
+            decode: (ours, *large),
+            "wandb-ops: decode to JSON rows": (ours_to_lines, *large),
+            "protobuf (upb) loop, no CRC": (upb, *large),
+        }
+        if has_crc:
+            readings["frames and compiled CRC alone"] = (compiled_crc, *large)
+            readings["protobuf (upb) loop, compiled CRC"] = (lambda f: upb(f, checked=True), *large)
+        compare("Scalars", "CPU seconds per million", readings, decode, options.rounds)
+        peers: dict[str, tuple[Reading, Path, int]] = {
+            decode: (ours, *large),
+            "tensorboard LegacyEventFileLoader": (legacy_loader, *small),
+            "tensorboard EventAccumulator": (event_accumulator, *small),
+        }
+        compare(
+            "Scalars, TensorBoard's own", "CPU seconds per million", peers, decode, min(options.rounds, 3)
+        )
+        for name, count in (*((name, 3_000) for name in bins), ("images of 12 kB", 600)):
+            folder = (root / name, count)
+            values = "wandb-ops: CRC checked, history values made"
+            readings = {values: (ours, *folder)}
+            if has_crc:
+                readings["wandb-ops: the same, CRC by numpy"] = (ours_numpy, *folder)
+            readings["upb loop, no CRC, values only looked at"] = (upb, *folder)
+            readings["upb loop, same history values, no CRC"] = (lambda f: upb(f, valued=True), *folder)
+            if has_crc:
+                readings["upb loop, same history values, compiled CRC"] = (
+                    lambda f: upb(f, checked=True, valued=True),
+                    *folder,
+                )
+            compare(name.capitalize(), "CPU microseconds each", readings, values, options.rounds * 3)
+        send(root / "large", options.scalars, min(options.rounds, 3))
 
 
 if __name__ == "__main__":

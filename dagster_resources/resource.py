@@ -115,12 +115,12 @@ class WandbResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its v
         return WandbConnection(
             base_url=str(api.settings["base_url"]),
             account=str(api.viewer.username),
-            entity=str(api.default_entity),
+            entity=self.resolve_entity(),
         )
 
     def resolve_entity(self, entity: str | None = None) -> str:
         """`entity`, else the default of the resource, else the account's."""
-        return entity or str(self.get_client().default_entity)
+        return self.get_client().entity_or_default(entity)
 
     create_run = _step(steps.create_run)
     log_metrics = _step(steps.log_metrics)

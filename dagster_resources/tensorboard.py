@@ -40,8 +40,8 @@ def wandb_tensorboard_asset(
 
     Args:
         name: Last part of the asset key, and the run's display name.
-        root_dir: Folder with tfevents, at any depth. With partitions: the folder whose sub-folders are
-            named by the partition keys, one run each.
+        root_dir: Folder with tfevents, at any depth, or its URL in a store. With partitions: the folder
+            whose sub-folders are named by the partition keys, one run each.
         project: W&B project.
         entity: User or team; None takes the resource's default.
         partitions_def: One run per partition; None for a single run.

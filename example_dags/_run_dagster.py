@@ -78,7 +78,7 @@ def materialize(
     for event in result.get_asset_materialization_events():
         metadata = event.materialization.metadata
         found = [f"{key.split('/')[-1]} {metadata[key].value}" for key in SHOWN if key in metadata]
-        print(f"  {name}: {', '.join(found)}")
+        print(f"  {name}", f"    {', '.join(found)}", sep="\n")
     return all(check.passed for check in result.get_asset_check_evaluations())
 
 

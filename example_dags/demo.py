@@ -7,6 +7,7 @@ Airflow and in Dagster against it, and shows what came out. Everything it makes 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from wandb_ops.local.serve import LocalServer
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent / ".demo"
 CHILD_SECONDS = 900
+ENTITY = "demo"  # `make ui` shows the same entity
 PROJECTS = {"Airflow": "digits-airflow", "Dagster": "digits-dagster"}
 METRICS = {"validation/loss": "min", "validation/accuracy": "max"}
 
@@ -67,15 +69,14 @@ def run_child(module: str, *arguments: str, environ: dict[str, str]) -> None:
 
 def main() -> None:
     """Run all chapters; the exit status is 0 only if all went well."""
-    if ROOT.exists():
-        shutil.rmtree(ROOT)
+    forget_the_last()
     logs, exports = ROOT / "tfevents", ROOT / "exports"
-    with LocalServer(data=ROOT / "server", entity="demo") as server:
+    with LocalServer(data=ROOT / "server", entity=ENTITY) as server:
         console.print(f"Embedded W&B server on {server.url}, data in {_short(server.data)}\n")
         with chapter(f"1. Train {len(CONFIGURATIONS)} models on handwritten digits, writing tfevents"):
             for name, metrics in train_all(logs).items():
                 console.print(f"  {name:12} validation accuracy {metrics['accuracy']:.4f}")
-        with chapter("2. Airflow: create runs, sync TensorBoard, upsert a queue, wait, export, snapshot"):
+        with chapter("2. Airflow: create runs, sync TensorBoard, upsert queue, wait, export, snapshot"):
             params = {
                 "project": PROJECTS["Airflow"],
                 "logdir": str(logs),
@@ -109,32 +110,48 @@ def main() -> None:
     console.print("The pages    [bold]make ui[/bold]  (the server again, on the same data; Ctrl-C ends it)")
 
 
+def forget_the_last() -> None:
+    """Remove what an earlier demo left, unless a server (`make ui`) still shows it."""
+    lock = ROOT / "server" / "lock"
+    if lock.exists():
+        with lock.open() as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                sys.exit(
+                    f"{_short(lock.parent)} is in use: end the server there (`make ui`) with Ctrl-C first"
+                )
+    if ROOT.exists():
+        shutil.rmtree(ROOT)
+
+
 def show_runs(api: wandb_ops.Api) -> None:
     """The runs of both projects, with their metrics."""
     rows = []
     for orchestrator, project in PROJECTS.items():
-        for run in api.runs(f"demo/{project}"):
+        for run in api.runs(f"{ENTITY}/{project}"):
             metrics = [run.summary.get(metric) for metric in METRICS]
             rows.append([orchestrator, run.name, run.state, run.history_line_count, *map(number, metrics)])
     table(["by", "run", "state", "rows", *METRICS], rows, title="Runs")
 
 
 def show_files(folder: Path) -> None:
-    """Every exported file, its rows and bytes."""
+    """Every exported file, its rows and bytes; a line each, so that a narrow terminal cuts no name in two."""
     import pyarrow.parquet as pq
 
-    rows = [
-        [_short(path), pq.read_metadata(path).num_rows, size(path.stat().st_size)]
-        for path in sorted(folder.rglob("*.parquet"))
-    ]
-    table(["file", "rows", "size"], rows, title="Exported")
+    console.print(f"[italic]Exported[/italic], below {_short(folder)}\n")
+    console.print("[bold] rows     size  file[/bold]")
+    for path in sorted(folder.rglob("*.parquet")):
+        rows, bytes_ = pq.read_metadata(path).num_rows, size(path.stat().st_size)
+        console.print(f"{rows:>5} {bytes_:>8}  {path.relative_to(folder)}", soft_wrap=True)
+    console.print()
 
 
 def draw(api: wandb_ops.Api) -> Path:
     """One chart of every run's validation loss, from the exact histories."""
     key = "validation/loss"
     series = {}
-    for run in api.runs(f"demo/{PROJECTS['Airflow']}"):
+    for run in api.runs(f"{ENTITY}/{PROJECTS['Airflow']}"):
         rows = list(run.scan_history(keys=[key, "global_step"]))
         series[run.name] = ([row["global_step"] for row in rows], [row[key] for row in rows])
     target = ROOT / "validation-loss.png"
@@ -149,4 +166,7 @@ def _short(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

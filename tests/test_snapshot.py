@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from wandb_ops.errors import NotFoundError, UnsafePath, UsageError
 from wandb_ops.export import verify_file
@@ -323,3 +325,99 @@ def test_mixed_types_across_runs_keep_every_value(team):
     assert table.column("config.x").to_pylist() == [1.0, 1.5, None]
     assert table.column("config.y").to_pylist() == ["true", "1", '"yes"']
     assert table.column("config.z").to_pylist() == [str(2**53 + 1), "0.5", None]
+
+
+def lake_rows(folder):
+    return (
+        DeltaTable(str(folder / "snapshots"))
+        .to_pyarrow_table()
+        .sort_by([("at", "ascending"), ("run_id", "ascending")])
+    )
+
+
+def test_a_lake_keeps_every_snapshot_with_the_change_of_each_run(team, tmp_path):
+    team.run("a", {"loss": 0.5, "accuracy": 0.75})
+    team.run("b", {"loss": 0.25})
+    metrics = {"loss": "min", "accuracy": "max"}
+    first = team.take(to=tmp_path, format="delta", metrics=metrics, at=NOON)
+    team.run("a", {"loss": 0.125, "accuracy": 1})
+    team.run("c", {"loss": "broken"})
+    second = team.take(to=tmp_path, format="delta", metrics=metrics, at=NIGHT)
+    assert (first.previous, first.new_runs) == (None, 2)
+    assert second.previous == f"{tmp_path}/snapshots at 2026-11-21T12:00:00Z"
+    assert (second.uri, second.new_runs, second.bytes) == (f"{tmp_path}/snapshots", 1, 0)
+    assert [(b.metric, b.run_id, b.delta) for b in second.best] == [
+        ("loss", "a", 0.125 - 0.25),
+        ("accuracy", "a", 0.25),
+    ]
+    rows = lake_rows(tmp_path).to_pylist()
+    assert [(r["at"], r["run_id"], r["delta.loss"], r["delta.accuracy"]) for r in rows] == [
+        (NOON, "a", None, None),
+        (NOON, "b", None, None),
+        (NIGHT, "a", 0.125 - 0.5, 0.25),
+        (NIGHT, "b", 0.0, None),
+        (NIGHT, "c", None, None),
+    ]
+    # A column that met text holds each value as JSON from then on.
+    assert [r["summary.loss"] for r in rows] == ["0.5", "0.25", "0.125", "0.25", '"broken"']
+    third = team.take(to=tmp_path, format="delta", metrics=metrics, at=NIGHT + timedelta(days=1))
+    assert [(b.metric, b.delta) for b in third.best] == [("loss", 0.0), ("accuracy", 0.0)]
+
+
+def test_the_same_moment_again_is_in_the_lake_once(team, tmp_path):
+    team.run("a", {"loss": 0.5})
+    for _ in range(2):
+        team.take(to=tmp_path, format="delta", at=NOON)
+    team.run("b", {"loss": 0.5})
+    team.take(to=tmp_path, format="delta", at=NOON)
+    assert lake_rows(tmp_path).column("run_id").to_pylist() == ["a", "b"]
+
+
+def test_projects_and_filters_in_one_lake_are_compared_with_themselves_only(team, tmp_path):
+    team.run("a", {"loss": 0.5})
+    team.run("b", {"loss": 0.25})
+    team.take(to=tmp_path, format="delta", at=NOON)
+    some = team.take(to=tmp_path, format="delta", at=NIGHT, filters={"name": "a"})
+    assert (some.previous, some.runs) == (None, 1)
+    assert lake_rows(tmp_path).num_rows == 3
+
+
+def test_the_page_shows_charts_and_needs_no_network(team, tmp_path):
+    team.run("a", {"loss": 0.5})
+    team.run("b", {"loss": 0.25, "x": math.nan})
+    team.take(to=tmp_path, metrics={"loss": "min", "x": "max"}, at=NOON)
+    team.run("b", {"loss": 0.125})
+    taken = team.take(
+        to=tmp_path, metrics={"loss": "min", "x": "max"}, at=NIGHT, report=tmp_path / "page.html"
+    )
+    page = (tmp_path / "page.html").read_text()
+    assert taken.report == str(tmp_path / "page.html")
+    assert page.count("<img") == 1
+    assert "data:image/svg+xml;base64," in page
+    assert "No run has a finite value" in page
+    assert "0.125" in page
+    assert "-0.125" in page
+    outside = [
+        u
+        for u in re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)""", page)
+        if not u.startswith("data:")
+    ]
+    assert all(url.startswith(team.server.url) for url in outside)  # links to runs, nothing that is loaded
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+
+
+def test_names_on_the_page_are_text_and_never_markup(team, tmp_path):
+    where = {"entity": team.server.entity, "project": team.project, "run_id": "a"}
+    upsert_run(team.api.transport, **where, display_name="<script>alert(1)</script>\"'")
+    team.take(metrics={"<img src=x>": "min"}, report=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_lake_needs_a_place_and_a_known_format(team, tmp_path):
+    with pytest.raises(UsageError):
+        team.take(to=tmp_path, format="iceberg")
+    assert team.asked == []

@@ -21,6 +21,7 @@ from wandb_ops.errors import (
     CursorStuck,
     DataError,
     DeadlineExceeded,
+    EntryNotFound,
     Error,
     GraphQLError,
     IncompleteHistory,
@@ -40,6 +41,7 @@ from wandb_ops.errors import (
     UnsafePath,
     UnsupportedServer,
     UsageError,
+    VerificationFailed,
     WaitTimeout,
 )
 from wandb_ops.version import __version__
@@ -47,11 +49,15 @@ from wandb_ops.version import __version__
 if TYPE_CHECKING:
     from wandb_ops import steps
     from wandb_ops.public.api import Api
+    from wandb_ops.public.artifact_attributes import ArtifactTTL
+    from wandb_ops.public.artifacts import Artifact
     from wandb_ops.public.histogram import Histogram
 
 __all__ = [
     "AmbiguousOutcome",
     "Api",
+    "Artifact",
+    "ArtifactTTL",
     "AuthenticationError",
     "CertificateError",
     "ChecksumMismatch",
@@ -61,6 +67,7 @@ __all__ = [
     "CursorStuck",
     "DataError",
     "DeadlineExceeded",
+    "EntryNotFound",
     "Error",
     "GraphQLError",
     "Histogram",
@@ -81,6 +88,7 @@ __all__ = [
     "UnsafePath",
     "UnsupportedServer",
     "UsageError",
+    "VerificationFailed",
     "WaitTimeout",
     "__version__",
     "errors",
@@ -90,6 +98,8 @@ __all__ = [
 # Name -> module that has it, or "" when the name is a module of its own.
 _ON_FIRST_USE = {
     "Api": "wandb_ops.public.api",
+    "Artifact": "wandb_ops.public.artifacts",
+    "ArtifactTTL": "wandb_ops.public.artifact_attributes",
     "Histogram": "wandb_ops.public.histogram",
     "steps": "",
 }

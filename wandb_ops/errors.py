@@ -22,9 +22,11 @@
     │   │   └── UnsupportedServer  the server does not know the feature
     │   └── AmbiguousOutcome       a change may or may not have been made
     ├── NotFoundError (ValueError) the thing named does not exist, or this account may not see it
+    │   └── EntryNotFound (KeyError)   no such file in an artifact
     ├── DataError                  what was read or is to be written cannot be right
     │   ├── IncompleteHistory      fewer rows than the server says exist
     │   ├── ChecksumMismatch
+    │   │   └── VerificationFailed (ValueError)  a folder is not the artifact that it was downloaded from
     │   ├── UnsafePath             a name from outside that would leave its folder
     │   └── RunConflict            the run is finished, or someone else is writing it
     ├── OutputError (OSError)      a result could not be written or read back: disk full, no permission
@@ -38,6 +40,7 @@ Each says what failed, `where` (entity/project/run, page), whether a retry helps
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar, Self
 
 
@@ -51,7 +54,7 @@ class Error(Exception):
         retryable: Whether the same call may succeed later with nothing changed.
     """
 
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     default_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
@@ -195,7 +198,7 @@ class GraphQLError(CommError):
     Attributes:
         messages: The server's messages, redacted and cut.
         data: The partial data that came along, never to be taken for the whole; may be None.
-        transient: Whether the server's words mean a passing condition.
+        transient: Whether the server's words mean a passing condition; then a retry may help.
     """
 
     def __init__(
@@ -211,7 +214,7 @@ class GraphQLError(CommError):
         super().__init__(message, where=where, hint=hint)
         self.messages = messages
         self.data = data
-        self.transient = transient
+        self.transient = self.retryable = transient
 
 
 class UnsupportedServer(GraphQLError):
@@ -230,6 +233,15 @@ class NotFoundError(Error, ValueError):
     """The thing named does not exist, or this account may not see it."""
 
     default_hint = "Check the name, the entity, and which account the key belongs to (`wandb-ops doctor`)."
+
+
+class EntryNotFound(NotFoundError, KeyError):
+    """An artifact has no file or reference of that name."""
+
+    default_hint = ""
+
+    # KeyError would show the message in quotes.
+    __str__ = Error.__str__
 
 
 class DataError(Error):
@@ -260,6 +272,12 @@ class ChecksumMismatch(DataError):
     retryable = True
 
 
+class VerificationFailed(ChecksumMismatch, ValueError):
+    """A folder is not the artifact that it was downloaded from."""
+
+    retryable = False
+
+
 class UnsafePath(DataError):
     """A name from outside would leave the folder it belongs to."""
 
@@ -269,9 +287,36 @@ class RunConflict(DataError):
 
 
 class OutputError(Error, OSError):
-    """A result could not be written, or read back: disk full, no permission, a store that refuses."""
+    """A result could not be written, or read back: disk full, no permission, a store that refuses.
 
-    retryable = True
+    A retry may help unless the operating system's number says otherwise: what is not permitted, or not there,
+    will not be so the next time either.
+    """
+
+    _LASTING: ClassVar[frozenset[int]] = frozenset(
+        {
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.EISDIR,
+            errno.ENOTDIR,
+            errno.ENOENT,
+            errno.ENAMETOOLONG,
+        }
+    )
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        number: int | None = None,
+        where: str = "",
+        hint: str = "",
+        lasting: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.errno = number
+        self.retryable = not lasting and number not in self._LASTING
 
 
 class OutcomeError(Error):
@@ -303,6 +348,7 @@ __all__ = [
     "CursorStuck",
     "DataError",
     "DeadlineExceeded",
+    "EntryNotFound",
     "Error",
     "GraphQLError",
     "IncompleteHistory",
@@ -322,5 +368,6 @@ __all__ = [
     "UnsafePath",
     "UnsupportedServer",
     "UsageError",
+    "VerificationFailed",
     "WaitTimeout",
 ]

@@ -140,22 +140,17 @@ def resolve(
         raise UsageError(f"Unknown settings: {', '.join(sorted(map(str, unknown)))}")
     env = os.environ if environ is None else environ
     files = _settings_files(env)
-
     allow_http = _flag(given.get("allow_http") or env.get("WANDB_OPS_ALLOW_HTTP", ""), "WANDB_OPS_ALLOW_HTTP")
-    raw_url, url_source = _first(
-        (given.get("base_url"), "argument"),
-        (env.get("WANDB_BASE_URL"), "WANDB_BASE_URL"),
-        *((values.get("base_url"), f"settings file {path}") for path, values in files),
-        (DEFAULT_BASE_URL, "default"),
-    )
-    base_url = check_base_url(raw_url or "", source=url_source, allow_http=allow_http)
+    raw_url, url_source = _base_url(given.get("base_url"), env, files)
+    base_url = check_base_url(raw_url, source=url_source, allow_http=allow_http)
 
     explicit = api_key if api_key is not None else given.get("api_key")
     found = _find_key(base_url, explicit, env, files)
     if found is None:
         raise CredentialsError(
             "There is no W&B API key: no argument, no WANDB_API_KEY, none in a W&B settings file, and no"
-            f" netrc entry for {urlsplit(base_url).hostname}"
+            f" netrc entry for {urlsplit(base_url).hostname}",
+            hint="Set WANDB_API_KEY, or pass api_key=.",
         )
     key, key_source = found
 
@@ -180,6 +175,26 @@ def resolve(
         verify_tls=not insecure,
         app_base=app_url or None,
     )
+
+
+def named_server() -> tuple[str, str]:
+    """The server that the surroundings name, unchecked and without secrets, and where that came from.
+
+    For messages: it answers where `resolve` fails.
+    """
+    url, source = _base_url(None, os.environ, _settings_files(os.environ))
+    return safe_url(url), source
+
+
+def _base_url(
+    argument: str | None, env: Mapping[str, str], files: list[tuple[Path, dict[str, str]]]
+) -> tuple[str, str]:
+    url, source = _first(
+        (argument, "argument"),
+        (env.get("WANDB_BASE_URL"), "WANDB_BASE_URL"),
+        *((values.get("base_url"), f"settings file {path}") for path, values in files),
+    )
+    return (url, source) if url else (DEFAULT_BASE_URL, "default")
 
 
 def check_base_url(url: str, *, source: str, allow_http: bool = False) -> str:
@@ -344,4 +359,12 @@ def _timeout(argument: float | None, env: Mapping[str, str]) -> float:
     return seconds
 
 
-__all__ = ["DEFAULT_BASE_URL", "DEFAULT_TIMEOUT", "Settings", "check_base_url", "check_key", "resolve"]
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "DEFAULT_TIMEOUT",
+    "Settings",
+    "check_base_url",
+    "check_key",
+    "named_server",
+    "resolve",
+]

@@ -1,7 +1,7 @@
 """A project at one moment: one row per run, the best of each metric, and what changed since last time.
 
-Each snapshot is one Parquet file in a folder, named by its time. There is no index and no state: the one
-before is found by name, and what it covers stands in its own footer.
+Each snapshot is one Parquet file in a folder, named by its time, or rows of a lake's table `snapshots`. There
+is no index and no state: the one before is found by name or by query, and a file says what it covers.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import logging
 import math
 import re
 from collections import Counter
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import quote
 
 from wandb_ops.errors import UsageError
 from wandb_ops.export.atomic import Discard
 from wandb_ops.export.metadata import fingerprint, origin
 from wandb_ops.export.runs import path_of_field, runs_table
+from wandb_ops.export.scope import project_of, project_url
 from wandb_ops.export.targets import Folder, Target, explained, folder, measure, shown
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wandb_ops.snapshot")
 
 Goal = Literal["min", "max"]
+SnapshotFormat = Literal["parquet", "delta"]
 _NAME = re.compile(r"snapshot-(\d{8}T\d{6}Z)\.parquet")
 _TIME = "%Y%m%dT%H%M%SZ"
 _PAGE = 200  # runs per request: config and summary come with them
@@ -68,6 +69,7 @@ class Snapshot:
     best: tuple[BestRun, ...]
     new_runs: int  # not in the previous snapshot; all of them when there is none
     previous: str | None  # uri of the snapshot compared with
+    report: str = ""  # uri of the page; "" when none was asked for
     left_out: dict[str, int] = field(default_factory=dict)  # reason -> values or runs not taken
     arrow: InitVar[pa.Table | None] = None
 
@@ -90,6 +92,8 @@ def take_snapshot(
     metrics: Mapping[str, Goal] | Iterable[tuple[str, Goal]] = (),
     filters: Mapping[str, Any] | None = None,
     at: datetime | None = None,
+    format: SnapshotFormat = "parquet",
+    report: str | os.PathLike[str] | None = None,
 ) -> Snapshot:
     """Look at every run of a project once, and write what was seen.
 
@@ -106,6 +110,9 @@ def take_snapshot(
         filters: Only runs that match, in W&B's filter language.
         at: The moment the snapshot is for, with a time zone; None for now. Cut to whole seconds. An
             orchestrator passes the time of its own run, so that a retry finds its own file again.
+        format: "parquet" for one file per snapshot; "delta" adds rows to the table `snapshots` of the lake
+            `to`, with a column `delta.METRIC` for each metric: the change since the snapshot before.
+        report: Path or URL of an HTML page to write: charts and a table, with nothing to load.
 
     Raises:
         UsageError: A goal other than "min" and "max", a time without a zone, or a folder whose file of that
@@ -114,7 +121,7 @@ def take_snapshot(
     """
     goals = _goals(metrics)
     moment = _moment(at)
-    entity, project = _project(api, project, entity)
+    entity, project = project_of(api, project, entity)
     settings = api.transport.settings
     scope = {
         "kind": "snapshot",
@@ -123,31 +130,19 @@ def take_snapshot(
         "project": project,
         "filters": dict(filters) if filters else None,
     }
-    place = None if to is None else folder(to)
-    name = f"snapshot-{moment.strftime(_TIME)}.parquet"
     left_out: Counter[str] = Counter()
-    earlier: Target | None = None
-    if place is not None:
-        with explained(place.uri, "read"):
-            _refuse_foreign(place, name, scope)
-            earlier = _earlier(place, name, scope, left_out)
-
+    place = _keeper(to, format, scope, moment, goals)
+    before, previous = place.before(left_out)
     runs = api.runs(f"{entity}/{project}", filters=dict(filters or {}), order="+created_at", per_page=_PAGE)
     table, dropped = runs_table(runs, at=moment)
     left_out.update(dropped)
-    before = None if earlier is None else _read(earlier)
-    size, uri = 0, ""
-    if place is not None:
-        file = place.file(name)
-        uri = file.uri
-        description = {**scope, "scope": fingerprint(scope), "at": _iso(moment), "metrics": goals}
-        size = _write(file, table, description)
+    size = place.put(table, before)
     snapshot = Snapshot(
         entity=entity,
         project=project,
-        url=f"{settings.app_url}/{quote(entity, safe='')}/{quote(project, safe='')}",
+        url=project_url(settings.app_url, entity, project),
         at=_iso(moment),
-        uri=uri,
+        uri=place.uri,
         runs=table.num_rows,
         rows=table.num_rows,
         bytes=size,
@@ -155,12 +150,132 @@ def take_snapshot(
         states=_states(table),
         best=_best(table, goals, before, left_out),
         new_runs=table.num_rows if before is None else len(_ids(table) - _ids(before)),
-        previous=None if earlier is None else earlier.uri,
+        previous=previous,
         left_out=dict(left_out),
         arrow=table,
     )
+    if report is not None:
+        snapshot = replace(snapshot, report=_report(snapshot, goals, before, report), arrow=table)
     logger.info("snapshot of %s/%s at %s: %d runs", entity, project, snapshot.at, snapshot.runs)
     return snapshot
+
+
+class _Keeper:
+    """Where snapshots are kept; this one keeps none."""
+
+    uri = ""
+
+    def before(self, left_out: Counter[str]) -> tuple[pa.Table | None, str | None]:
+        """The rows of the snapshot before, and what to call it."""
+        del left_out
+        return None, None
+
+    def put(self, table: pa.Table, before: pa.Table | None) -> int:
+        """Keep the rows; returns the bytes of the file."""
+        del table, before
+        return 0
+
+
+class _Files(_Keeper):
+    """One file per snapshot in a folder."""
+
+    def __init__(
+        self,
+        to: str | os.PathLike[str],
+        scope: Mapping[str, Any],
+        moment: datetime,
+        goals: Mapping[str, Goal],
+    ) -> None:
+        self._folder = folder(to)
+        self._scope = scope
+        self._about = {**scope, "scope": fingerprint(scope), "at": _iso(moment), "metrics": goals}
+        self._name = f"snapshot-{moment.strftime(_TIME)}.parquet"
+        self._file = self._folder.file(self._name)
+        self.uri = self._file.uri
+
+    def before(self, left_out: Counter[str]) -> tuple[pa.Table | None, str | None]:
+        with explained(self._folder.uri, "read"):
+            _refuse_foreign(self._folder, self._name, self._scope)
+            earlier = _earlier(self._folder, self._name, self._scope, left_out)
+        return (None, None) if earlier is None else (_read(earlier), earlier.uri)
+
+    def put(self, table: pa.Table, before: pa.Table | None) -> int:
+        del before
+        return _write(self._file, table, self._about)
+
+
+class _Lake(_Keeper):
+    """Rows of a table that all projects share."""
+
+    def __init__(
+        self,
+        to: str | os.PathLike[str],
+        scope: Mapping[str, Any],
+        moment: datetime,
+        goals: Mapping[str, Goal],
+    ) -> None:
+        from wandb_ops.export.lakesnapshot import SnapshotTable
+
+        self._table = SnapshotTable(to, scope)
+        self._moment = moment
+        self._goals = goals
+        self.uri = self._table.uri
+
+    def before(self, left_out: Counter[str]) -> tuple[pa.Table | None, str | None]:
+        del left_out
+        found = self._table.before(self._moment)
+        return (None, None) if found is None else (found[0], f"{self.uri} at {_iso(found[1])}")
+
+    def put(self, table: pa.Table, before: pa.Table | None) -> int:
+        import pyarrow as pa
+
+        from wandb_ops.history.unify import KIND
+
+        for metric, goal in self._goals.items():
+            old = _by_run(before, metric, goal)
+            ids: list[Any] = table.column("run_id").to_pylist()
+            values = _metric(table, metric, goal)
+            changes = [
+                None if value is None or run_id not in old else value - old[run_id]
+                for run_id, value in zip(ids, values, strict=True)
+            ]
+            name = f"delta.{metric}".encode("utf-8", "backslashreplace").decode()
+            one = pa.field(name, pa.float64(), metadata=cast("Any", {KIND: b"float"}))
+            table = table.append_column(one, pa.chunked_array([pa.array(changes, pa.float64())]))
+        self._table.put(table, self._moment)
+        return 0
+
+
+def _keeper(
+    to: str | os.PathLike[str] | None,
+    format: str,
+    scope: Mapping[str, Any],
+    moment: datetime,
+    goals: Mapping[str, Goal],
+) -> _Keeper:
+    if format not in ("parquet", "delta"):
+        raise UsageError(f"There is no format {format!r}", hint="There are parquet and delta.")
+    if to is None:
+        return _Keeper()
+    return (_Lake if format == "delta" else _Files)(to, scope, moment, goals)
+
+
+def _by_run(table: pa.Table | None, metric: str, goal: Goal) -> dict[str, float]:
+    """A metric's value in each run that has a finite one."""
+    if table is None:
+        return {}
+    pairs = zip(table.column("run_id").to_pylist(), _metric(table, metric, goal), strict=True)
+    return {str(run): value for run, value in pairs if value is not None and math.isfinite(value)}
+
+
+def _report(
+    snapshot: Snapshot, goals: Mapping[str, Goal], before: pa.Table | None, to: str | os.PathLike[str]
+) -> str:
+    from wandb_ops.export.report import snapshot_page, write_page
+
+    values = {name: _metric(snapshot.table, name, goal) for name, goal in goals.items()}
+    earlier = {name: _by_run(before, name, goal) for name, goal in goals.items()}
+    return write_page(snapshot_page(snapshot, values, earlier), to)
 
 
 def _goals(metrics: Mapping[str, Goal] | Iterable[tuple[str, Goal]]) -> dict[str, Goal]:
@@ -181,18 +296,6 @@ def _moment(at: datetime | None) -> datetime:
 
 def _iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _project(api: Api, project: str, entity: str | None) -> tuple[str, str]:
-    head, slash, tail = project.partition("/")
-    if slash:
-        if entity not in (None, head) or "/" in tail or not head or not tail:
-            raise UsageError(f"{project!r} is no project's name", hint="Write the name, or entity/project.")
-        return head, tail
-    owner = entity or api.settings.get("entity") or api.default_entity
-    if not owner or not project:
-        raise UsageError("A snapshot needs an entity and a project", hint="Pass entity= and project=.")
-    return str(owner), project
 
 
 def _footer(file: Target) -> Footer | None:

@@ -31,7 +31,12 @@ def _start(data: Path) -> LocalServer:
     try:
         from wandb_ops.local.serve import LocalServer
     except ImportError as error:
-        pytest.skip(f"the embedded server needs the 'local' extra: {error}")
+        # A skip would let a whole pipeline go untested without a word.
+        pytest.fail(
+            f"the fixtures of wandb_ops.testing start the embedded server, which needs {error.name}:"
+            " pip install 'wandb-ops[local]'",
+            pytrace=False,
+        )
     return LocalServer(data=data)
 
 

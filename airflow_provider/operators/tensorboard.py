@@ -25,7 +25,8 @@ class WandbSyncTensorboardOperator(WandbOperator):
     Returns `wandb_ops.steps.SyncResult`: ``path``, ``run_id``, ``rows``, ``scalars``, ``history_lines``,
     ``left_out`` and so on. XCom keys ``run_id`` (before the first request), ``run_path``, ``wandb_run_url``.
 
-    :param root_dir: (templated) folder with tfevents at any depth; sub-folders become key prefixes.
+    :param root_dir: (templated) folder with tfevents at any depth, or its URL in a store (``s3://bucket/logs``,
+        with the store's credentials in the worker's environment); sub-folders become key prefixes.
     :param run_id: (templated) run to fill, made when it does not exist. None derives it from DAG, DAG run,
         task and map index; give the id of `WandbCreateRunOperator` to fill the run made there.
     :param project: (templated) project; None for the connection's.

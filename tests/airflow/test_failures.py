@@ -19,7 +19,6 @@ RETRIED = {
     "Conflict",
     "RateLimited",
     "ServerError",
-    "AmbiguousOutcome",
     "IncompleteHistory",
     "ChecksumMismatch",
     "OutputError",
@@ -43,6 +42,12 @@ def test_a_retry_is_spent_only_where_it_may_help(name, make_context):
         assert type(caught.value) is AirflowFailException
         assert name in str(caught.value)
         assert type(caught.value.__cause__) is getattr(errors, name)
+
+
+def test_a_change_that_may_have_been_made_is_not_made_again(make_context):
+    """A job may be on its queue already; a retry would train it twice."""
+    with pytest.raises(AirflowFailException, match="AmbiguousOutcome"), airflow_failures(make_context()):
+        raise errors.AmbiguousOutcome("the answer was lost")
 
 
 def test_a_passing_graphql_error_is_retried(make_context):

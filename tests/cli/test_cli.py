@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import uuid
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +22,7 @@ import wandb_ops
 from wandb_ops import errors, steps
 from wandb_ops.cli.main import cli, exit_code
 from wandb_ops.cli.output import size
+from wandb_ops.local.serve import LocalServer
 
 
 @pytest.fixture
@@ -56,16 +60,46 @@ def test_the_doctor_says_which_key_was_refused(environment, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
     result = call("doctor", "--json")
     found = json.loads(result.output)
-    assert result.exit_code == 1
+    assert (result.exit_code, found["exit_code"]) == (3, 3)
     assert "WANDB_API_KEY" in found["problem"]
     assert "f" * 40 not in result.output
 
 
-def test_the_doctor_without_any_key_says_what_to_do(environment, monkeypatch):
+def test_the_doctor_without_any_key_says_what_to_do_and_for_which_server(environment, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY")
     result = call("doctor")
+    assert result.exit_code == 3
+    assert "Set WANDB_API_KEY" in result.output
+    assert f"{environment.url}  (from WANDB_BASE_URL)" in result.output
+    assert "doctor" not in result.output
+
+
+def test_the_doctor_shows_the_entity_that_runs_go_to_and_warns_of_a_strange_one(environment, monkeypatch):
+    monkeypatch.setenv("WANDB_ENTITY", "some-team")
+    found = json.loads(call("doctor", "--json").output)
+    assert (found["entity"], found["problem"]) == ("some-team", "")
+    assert "some-team" in found["warning"]
+    assert "all is well" not in call("doctor").output
+
+
+def test_the_doctor_asks_for_the_address_when_nothing_answers(environment, monkeypatch):
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "0.2")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    result = call("doctor")
+    assert result.exit_code == 75
+    assert f"Check that http://127.0.0.1:{port} (from WANDB_BASE_URL) is the right address" in result.output
+
+
+def test_the_doctor_knows_a_server_that_is_not_one_of_wandb(environment, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{other.server_port}")
+        result = call("doctor")
+        other.shutdown()
     assert result.exit_code == 1
-    assert "WANDB_API_KEY" in result.output
+    assert "does not look like a W&B server" in result.output
 
 
 def test_an_export_writes_the_rows_and_says_so(run, tmp_path):
@@ -143,6 +177,8 @@ def test_what_goes_wrong_has_an_exit_code_and_no_traceback(environment, argument
         (errors.ServerError("x", status=502), 75),
         (errors.RateLimited("x"), 75),
         (errors.IncompleteHistory("x"), 75),
+        (errors.GraphQLError("x", transient=True), 75),
+        (errors.GraphQLError("x"), 1),
         (errors.AuthenticationError("x", status=401), 3),
         (errors.CredentialsError("x"), 3),
         (errors.UsageError("x"), 2),
@@ -200,6 +236,56 @@ def test_the_local_server_prints_lines_to_paste_keeps_its_data_and_ends_on_a_sig
                 server.wait()
             server.stdout.close()
     assert len(keys) == 1
+
+
+def start_local(*arguments):
+    command = [sys.executable, "-m", "wandb_ops.cli", "local", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_local_server_that_cannot_start_says_why_and_what_to_do(tmp_path):
+    with LocalServer(data=tmp_path / "taken") as server:
+        blocked = tmp_path / "file"
+        blocked.write_text("no folder")
+        port = server.url.rpartition(":")[2]
+        cases = {
+            ("--data", tmp_path / "taken"): ("in use", "--data"),
+            ("--data", tmp_path / "other", "--port", port): (f"port {port}", "--port"),
+            ("--data", blocked / "below"): (str(blocked), "--data"),
+            ("--data", tmp_path / "other", "--host", "192.0.2.1"): ("192.0.2.1", "address of this machine"),
+        }
+        for arguments, words in cases.items():
+            ended = start_local(*arguments)
+            assert ended.returncode == 2, ended.stderr
+            assert "Traceback" not in ended.stderr
+            assert all(word in ended.stderr for word in words), ended.stderr
+            assert ended.stdout == ""
+
+
+def test_ctrl_c_is_told_apart_from_a_failure_and_leaves_the_old_file(environment, tmp_path):
+    target = tmp_path / "r1.parquet"
+    target.write_bytes(b"old")
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes the question and never answers
+        listener.settimeout(30)
+        server = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        command = [sys.executable, "-m", "wandb_ops.cli", "export", "me/p/r1", str(target)]
+        exporting = subprocess.Popen(
+            command,
+            env={**os.environ, "WANDB_BASE_URL": server},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        asked, _address = listener.accept()
+        with asked:
+            asked.recv(1)
+            exporting.send_signal(signal.SIGINT)
+            shown, said = exporting.communicate(timeout=30)
+    assert (exporting.returncode, shown) == (130, "")
+    assert said.startswith("wandb-ops: interrupted")
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["r1.parquet"]
+    assert target.read_bytes() == b"old"
 
 
 def test_the_console_script_is_installed():

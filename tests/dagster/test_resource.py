@@ -13,6 +13,7 @@ from wandb_ops import steps
 from wandb_ops.errors import (
     AmbiguousOutcome,
     AuthenticationError,
+    GraphQLError,
     IncompleteHistory,
     NotFoundError,
     RateLimited,
@@ -36,6 +37,15 @@ def test_the_connection_test_says_who_we_are(wandb, server):
     assert found.base_url == server.url
     assert found.entity == server.entity
     assert found.account
+
+
+def test_the_resources_entity_comes_before_the_accounts_own(server):
+    """Else an asset that names no entity writes to the personal account instead of the team."""
+    account = WandbResource(base_url=server.url, api_key=server.api_key)
+    team = WandbResource(base_url=server.url, api_key=server.api_key, entity="my-team")
+    assert account.resolve_entity() == server.entity
+    assert (team.resolve_entity(), team.resolve_entity("other")) == ("my-team", "other")
+    assert team.test_connection().entity == "my-team"
 
 
 def test_a_wrong_key_is_refused_by_name(server):
@@ -100,6 +110,7 @@ def test_an_env_var_key_is_known_to_dagster_by_its_name_only(monkeypatch):
         (RateLimited("slow down"), 30.0),
         (ServerError("down", status=502), 30.0),
         (IncompleteHistory("short", expected=2, received=1), 30.0),
+        (GraphQLError("internal error", transient=True), 30.0),
     ],
 )
 def test_errors_that_pass_become_a_retry_at_the_time_the_server_names(error, wait):
@@ -110,7 +121,10 @@ def test_errors_that_pass_become_a_retry_at_the_time_the_server_names(error, wai
     assert caught.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", [NotFoundError("no such run", where="a/b/c"), AmbiguousOutcome("lost")])
+@pytest.mark.parametrize(
+    "error",
+    [NotFoundError("no such run", where="a/b/c"), AmbiguousOutcome("lost"), GraphQLError("bad id")],
+)
 def test_errors_that_stay_become_a_failure_without_retries(error):
     with pytest.raises(dg.Failure) as caught, wandb_failures():
         raise error

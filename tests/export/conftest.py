@@ -76,6 +76,26 @@ class Project:
         self.api = Api({"base_url": server.url, "entity": server.entity}, api_key=server.api_key)
         self.transport = CountingTransport(self.api.transport.settings)
 
+        # A client whose every request is written down.
+        self.watched = Api({"base_url": server.url, "entity": server.entity}, api_key=server.api_key)
+        self.watched._transport = self.transport
+
+    @property
+    def asked(self) -> list[str]:
+        """Operations sent by the watched client since this was last looked at."""
+        names = [operation for operation, _ in self.transport.sent]
+        self.transport.sent.clear()
+        return names
+
+    def spoil_count(self, run_id: str, more: int) -> None:
+        """Let the server count `more` history rows than it has."""
+        with self.server.service.store.writing() as connection:
+            connection.execute(
+                "UPDATE runs SET history_lines = history_lines + ? WHERE name = ? AND project IN"
+                " (SELECT id FROM projects WHERE name = ?)",
+                (more, run_id, self.name),
+            )
+
     def ref(self, run_id: str) -> RunRef:
         return RunRef(self.server.entity, self.name, run_id)
 
@@ -87,6 +107,7 @@ class Project:
         at_line: int = 0,
         summary: dict[str, Any] | None = None,
         finish: int | None = 0,
+        events: list[dict[str, Any]] | None = None,
         **about: Any,
     ) -> RunRef:
         """Write a run as a training would: `rows` from line `at_line` on, then the exit code."""
@@ -96,6 +117,8 @@ class Project:
         upsert_run(transport, **where, **about)
         stream = FileStream(transport, **where, offsets={"wandb-history.jsonl": at_line})
         stream.append("wandb-history.jsonl", [dumps(row) for row in rows or []])
+        if events:
+            stream.append("wandb-events.jsonl", [dumps(row) for row in events])
         if summary is not None:
             stream.set_summary(dumps(summary))
         if finish is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -193,3 +194,23 @@ def test_plain_names_stay_and_all_others_get_a_digest():
         assert name.isascii()
         assert not name.startswith(".")
     assert safe_name("ABC").lower() != safe_name("abc").lower()
+
+
+@pytest.mark.parametrize(
+    ("number", "helps"),
+    [(errno.ENOSPC, True), (errno.EIO, True), (errno.EACCES, False), (errno.EROFS, False)],
+)
+def test_a_retry_is_advised_only_where_it_may_help(number, helps):
+    with pytest.raises(OutputError) as caught, explained("place", "write"):
+        raise OSError(number, os.strerror(number))
+    assert (caught.value.retryable, caught.value.errno) == (helps, number)
+    assert pickle.loads(pickle.dumps(caught.value)).retryable is helps
+
+
+def test_a_stores_own_error_becomes_one_sentence_and_a_bug_stays_a_bug():
+    exceptions = pytest.importorskip("botocore.exceptions")
+    with pytest.raises(OutputError, match="credentials") as caught, explained("s3://bucket/x", "write"):
+        raise exceptions.NoCredentialsError
+    assert not caught.value.retryable
+    with pytest.raises(TypeError), explained("s3://bucket/x", "write"):
+        raise TypeError("a bug of ours")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -175,3 +177,21 @@ def test_writers_and_readers_at_once_lose_nothing(tmp_path: Path, bare_client: A
             assert server.run("p", f"r{worker}").history_rows() == [
                 {"_step": s, "w": worker} for s in range(200)
             ]
+
+
+@pytest.mark.parametrize(("version", "said"), [(1, "older version"), (99, "newer version")])
+def test_a_folder_of_another_version_is_refused_in_words_and_left_alone(tmp_path, version, said):
+    data = tmp_path / "data"
+    with LocalServer(data):
+        pass
+    with contextlib.closing(sqlite3.connect(data / "server.db")) as database:
+        database.execute(f"PRAGMA user_version={version}")
+    before = (data / "server.db").read_bytes()
+    with pytest.raises(RuntimeError, match=said):
+        LocalServer(data).start()
+    assert (data / "server.db").read_bytes() == before
+
+
+def test_a_data_folder_keeps_its_key_out_of_repositories(tmp_path):
+    with LocalServer(tmp_path / "data"):
+        assert (tmp_path / "data" / ".gitignore").read_text() == "*\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,3 +158,49 @@ def sent(api: Api) -> list[str]:
 @pytest.fixture(scope="session")
 def entity(wandb_server_session: LocalServer) -> str:
     return wandb_server_session.entity
+
+
+class Company:
+    """A server of several users, and the real SDK and ours as each of them."""
+
+    def __init__(self, server: LocalServer) -> None:
+        self.server = server
+        self.users = {name: server.add_user(name) for name in ("ann", "bob", "cid")}
+        self.users["root"] = server.add_user("root", admin=True, email="root@example.org", name="Root")
+        server.add_team("crew", members={"ann": "admin", "bob": "member"})
+
+    def ours(self, name: str, **overrides: str) -> Api:
+        """`wandb_ops.Api` as that user."""
+        return Api(overrides={"base_url": self.server.url, **overrides}, api_key=self.users[name].api_key)
+
+    def theirs(self, name: str, **overrides: str) -> Any:
+        """`wandb.Api` as that user."""
+        import wandb
+
+        given = {"base_url": self.server.url, **overrides}
+        return wandb.Api(overrides=given, api_key=self.users[name].api_key, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    from wandb_ops.local.serve import LocalServer
+
+    with LocalServer(data=tmp_path_factory.mktemp("company")) as server:
+        yield Company(server)
+
+
+@pytest.fixture(scope="module")
+def sdk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The real SDK keeps what it writes in a folder of the test's own, and stops at the end."""
+    wandb = pytest.importorskip("wandb")
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("wandb")
+    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "HOME"):
+        patch.setenv(name, str(folder))
+    patch.setenv("WANDB_ERROR_REPORTING", "false")
+    patch.setenv("WANDB_SILENT", "true")
+    try:
+        yield
+        wandb.teardown()
+    finally:
+        patch.undo()

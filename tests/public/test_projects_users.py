@@ -146,7 +146,7 @@ def test_a_path_leads_to_a_project_or_a_run(api: Api, writer: Any, project: str,
         assert found.id == "r1"
 
 
-@pytest.mark.parametrize("path", ["", "/", "a/b/c/d/e", "a/b/sweeps/c", "a/b/reports/c"])
+@pytest.mark.parametrize("path", ["", "/", "a/b/c/d/e", "a/b/reports/no-id", "a/b/jobs/c"])
 def test_a_path_to_nothing_known_is_refused(api: Api, path: str) -> None:
     with pytest.raises(UsageError) as refused:
         api.from_path(path)

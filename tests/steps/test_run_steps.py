@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
+import wandb_ops
 from wandb_ops import steps
 from wandb_ops.errors import NotFoundError, RunConflict, RunFailed, UsageError, WaitTimeout
+from wandb_ops.local.serve import LocalServer
 
 
 def history(api, path):
@@ -47,6 +50,57 @@ def test_a_run_that_has_ended_is_never_reopened_silently(api, project, exit_code
     assert (adopted.created, adopted.state) == (False, ended.state)
     resumed = steps.create_run(api, project=project, run_id="r1", on_finished="resume")
     assert resumed.state == "running"
+
+
+def test_rows_for_a_run_that_has_ended_are_refused_and_do_not_reopen_it(api, project):
+    made = steps.create_run(api, project=project, run_id="r1")
+    rows = [{"loss": 1.0}, {"loss": 0.5}]
+    steps.log_metrics(api, run=made.path, rows=rows, first_line=0)
+    steps.finish_run(api, run=made.path)
+    assert steps.log_metrics(api, run=made.path, rows=rows, first_line=0).skipped == 2
+    for first_line in (0, None):
+        with pytest.raises(RunConflict, match=r"finished.*reopen"):
+            steps.log_metrics(api, run=made.path, rows=[*rows, {"loss": 0.2}], first_line=first_line)
+    assert steps.run_status(api, run=made.path).state == "finished"
+    assert [row["loss"] for row in history(api, made.path)] == [1.0, 0.5]
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A client, and a function that lets so much time pass that a silent run is shown as crashed."""
+    late = [0.0]
+    with LocalServer(data=tmp_path / "server", clock=lambda: time.time() + late[0]) as server:
+        client = wandb_ops.Api(
+            overrides={"base_url": server.url, "entity": server.entity}, api_key=server.api_key
+        )
+
+        def wait() -> None:
+            late[0] += 3600.0
+
+        yield client, wait
+
+
+@pytest.mark.parametrize("on_finished", ["error", "adopt"])
+def test_a_retry_long_after_its_task_was_killed_goes_on_with_its_run(silent, on_finished):
+    api, wait = silent
+    made = steps.create_run(api, project="p", run_id="r1", config={"lr": 1})
+    steps.log_metrics(api, run=made.path, rows=[{"loss": 1.0}], first_line=0)
+    wait()
+    assert steps.run_status(api, run=made.path).state == "crashed"
+    again = steps.create_run(api, project="p", run_id="r1", on_finished=on_finished)
+    assert (again.created, again.state, again.history_lines) == (False, "running", 1)
+
+
+@pytest.mark.parametrize(("exit_code", "state"), [(0, "finished"), (1, "failed")])
+def test_tasks_hours_apart_fill_and_end_a_run_that_looks_crashed_between_them(silent, exit_code, state):
+    api, wait = silent
+    made = steps.create_run(api, project="p", run_id="r1")
+    wait()
+    assert steps.log_metrics(api, run=made.path, rows=[{"loss": 1.0}], first_line=0).history_lines == 1
+    wait()
+    assert steps.run_status(api, run=made.path).state == "crashed"
+    assert steps.finish_run(api, run=made.path, exit_code=exit_code).state == state
+    assert steps.finish_run(api, run=made.path, exit_code=exit_code).state == state
 
 
 def test_finishing_twice_is_harmless_and_finishing_otherwise_is_refused(api, project):

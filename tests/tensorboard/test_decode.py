@@ -219,6 +219,27 @@ def test_text_audio_and_pr_curves_are_kept(tmp_path: Path, local_rows):
     assert (rows[1]["pr"]["_type"], rows[1]["pr"]["nrows"]) == ("table-file", 11)
 
 
+def test_several_clips_of_one_tensor_become_several_files(tmp_path: Path, append_events):
+    rows = [[b"RIFF one", b"first"], [b"RIFF two", b""]]
+    append_events(
+        tmp_path / NAME,
+        [
+            tensor_event("many", np.array(rows, dtype=object), plugin="audio", step=1),
+            tensor_event("one", np.array(rows[:1], dtype=object), plugin="audio", step=2),
+            tensor_event("bare", np.array([b"RIFF a", b"RIFF b"], dtype=object), plugin="audio", step=3),
+        ],
+    )
+    blocks = list(reader_of(tmp_path).blocks())
+    many, one, bare = (json.loads(b"{" + body[1:] + b"}") for block in blocks for body in block.bodies)
+    files = blocks[0].files[0]
+    assert [file.data for file in files] == [b"RIFF one", b"RIFF two"]
+    assert [clip["path"] for clip in many["many"]["audio"]] == [file.name for file in files]
+    assert (many["many"]["_type"], many["many"]["count"]) == ("audio", 2)
+    assert many["many"]["captions"] == ["first", ""]
+    assert (one["one"]["_type"], one["one"]["caption"]) == ("audio-file", "first")
+    assert bare["bare"]["count"] == 2 and "captions" not in bare["bare"]
+
+
 def test_audio_becomes_a_file(tmp_path: Path, append_events):
     audio = Summary.Audio(encoded_audio_string=b"RIFF....WAVE", content_type="audio/wav", sample_rate=8000)
     value = Summary.Value(tag="sound", audio=audio)

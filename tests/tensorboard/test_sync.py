@@ -285,6 +285,24 @@ def test_images_are_on_the_server_before_their_row(sync, history, tmp_path, load
     assert history()[3]["train/h"] == {"_type": "histogram", "bins": [0, 1, 2], "values": [1, 1]}
 
 
+def test_pr_curves_get_a_chart_beside_the_hyperparameters(sync, tmp_path, transport, wandb_server):
+    upsert_run(transport, entity=wandb_server.entity, project=PROJECT, run_id="r", config={"n": 1})
+    writer = tensorboardX.SummaryWriter(str(tmp_path / "eval"))
+    labels, scores = np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.6, 0.4])
+    writer.add_pr_curve("pr", labels, scores, 2, num_thresholds=11)
+    writer.close()
+    sync(tmp_path)
+    run = wandb_server.run(PROJECT, "r")
+    assert run.config == {"n": 1}
+    chart = run.raw_config["_wandb"]["value"]["visualize"]["eval/pr"]
+    assert chart["panel_config"]["fieldSettings"] == {"x": "recall", "y": "precision"}
+    assert '"value": "eval/pr"' in json.dumps(chart)  # the table that it draws
+    assert run.summary["eval/pr"]["_type"] == "table-file"
+    table = json.loads(run.files[run.summary["eval/pr"]["path"]])
+    assert table["columns"] == ["recall", "precision"]
+    assert len(table["data"]) == 11
+
+
 def test_hyperparameters_become_config_and_spare_what_is_there(sync, tmp_path, transport, wandb_server):
     writer = tensorboardX.SummaryWriter(str(tmp_path))
     writer.add_scalar("loss", 1.0, 1)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import pickle
+from datetime import timedelta
 from typing import Any
 
 import wandb_ops as wandb
-from wandb_ops.public import File, Project, QueuedRun, Run, RunQueue, Runs, User
+from wandb_ops.public import (
+    Agent,
+    ArtifactCollection,
+    ArtifactManifestEntry,
+    BetaReport,
+    ConsoleLogLine,
+    File,
+    Job,
+    Project,
+    QueuedRun,
+    Run,
+    RunQueue,
+    Runs,
+    Sweep,
+    User,
+)
 
 
 def read(api: wandb.Api) -> None:
@@ -52,6 +68,47 @@ def write(api: wandb.Api) -> Run:
     del text
     run.wait_until_finished(timeout=60.0)
     return run
+
+
+def sweeps(api: wandb.Api, run: Run) -> QueuedRun:
+    sweep: Sweep = api.sweep("team/project/id")
+    ranked: list[Run] = sorted(sweep.runs, key=lambda each: each.summary.get("val_acc", 0), reverse=True)
+    best: Run | None = sweep.best_run()
+    agents: list[Agent] = sweep.agents()
+    every: list[Sweep] = list(api.project("project", "team").sweeps(filters={"state": "finished"}))
+    own: Sweep | None = run.sweep
+    report: BetaReport = api.reports("team/project")[0]
+    shown: Runs = report.runs(report.sections[0])
+    lines: list[ConsoleLogLine] = run.console_logs(last=10)[:]
+    rows: list[dict[str, Any]] = shown.histories(samples=100, keys=["loss"])
+    count: int = len(shown.histories(format="pandas"))
+    job: Job = api.job("team/project/job:latest")
+    del ranked, best, agents, every, own, lines, rows, count
+    return job.call({"lr": 0.1}, queue="queue")
+
+
+def artifacts(api: wandb.Api, run: Run) -> str:
+    made = wandb.Artifact("rows", type="dataset", metadata={"rows": 3})
+    made.add_dir("data")
+    entry: ArtifactManifestEntry = made.add_file("model.bin", name="models/model.bin")
+    with made.new_file("notes.txt") as handle:
+        handle.write("text")
+    logged: wandb.Artifact = run.log_artifact(made, aliases=["best"], tags=["blue"]).wait()
+    found: wandb.Artifact = api.artifact("team/project/rows:latest", type="dataset")
+    found.aliases.append("prod")
+    found.metadata["checked"] = True
+    found.ttl = timedelta(days=30)
+    found.save()
+    folder: str = found.download(root="down", path_prefix="models/")
+    versions: list[wandb.Artifact] = api.artifacts("dataset", "rows", tags=["blue"])[:2]
+    collection: ArtifactCollection = api.artifact_collection("dataset", "rows")
+    users: list[Run] = found.used_by()
+    exists: bool = api.artifact_exists("rows:v0")
+    size: int | None = entry.size
+    del logged, versions, collection, users, exists, size
+    for each in run.used_artifacts():
+        run.use_artifact(each)
+    return folder
 
 
 def launch(api: wandb.Api) -> None:

@@ -8,34 +8,13 @@ import click
 
 from wandb_ops import errors
 from wandb_ops.cli.doctor import doctor
+from wandb_ops.cli.export import export, lake, plan, snapshot, verify
 from wandb_ops.cli.local import local
-from wandb_ops.cli.steps import export, finish, queue, runs, snapshot, sync_tensorboard, wait
+from wandb_ops.cli.output import EXIT_CODES, exit_code
+from wandb_ops.cli.steps import finish, queue, runs, wait
+from wandb_ops.cli.tensorboard import sync_tensorboard
 from wandb_ops.redaction import redact, terminal_safe
 from wandb_ops.version import __version__
-
-EXIT_CODES = """\b
-Exit codes:
-  0   done
-  1   failed, and a retry will not help
-  2   the call is wrong
-  3   no key, a refused key, or no permission
-  4   not found
-  5   the run or job waited for ended badly
-  75  failed for now: a retry may help
-"""
-
-
-def exit_code(error: errors.Error) -> int:
-    """The process's exit code for an error; see `EXIT_CODES`."""
-    if isinstance(error, (errors.CredentialsError, errors.AuthenticationError, errors.PermissionDenied)):
-        return 3
-    if isinstance(error, errors.UsageError):
-        return 2
-    if isinstance(error, errors.NotFoundError):
-        return 4
-    if isinstance(error, (errors.RunFailed, errors.QueueItemFailed)):
-        return 5
-    return 75 if error.retryable else 1
 
 
 class _Group(click.Group):
@@ -48,6 +27,9 @@ class _Group(click.Group):
             lines = [terminal_safe(redact(line)) for line in str(error).splitlines()]
             click.echo(f"wandb-ops: {type(error).__name__}: " + "\n  ".join(lines), err=True)
             ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            click.echo("wandb-ops: interrupted; the same command can be given again", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,7 +42,20 @@ def cli() -> None:
     """
 
 
-for _command in (doctor, local, runs, sync_tensorboard, export, snapshot, queue, wait, finish):
+for _command in (
+    doctor,
+    local,
+    runs,
+    sync_tensorboard,
+    export,
+    plan,
+    verify,
+    snapshot,
+    lake,
+    queue,
+    wait,
+    finish,
+):
     cli.add_command(_command)
 
 

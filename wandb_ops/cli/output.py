@@ -1,4 +1,4 @@
-"""How results are shown: for people, or as JSON for programs."""
+"""How results are shown: for people, or as JSON for programs; and what an error is to a script."""
 
 from __future__ import annotations
 
@@ -8,8 +8,35 @@ from typing import Any
 
 import click
 
+from wandb_ops import errors
 from wandb_ops.redaction import terminal_safe
 from wandb_ops.steps.results import Result, json_safe
+
+EXIT_CODES = """\b
+Exit codes:
+  0   done
+  1   failed, and a retry will not help
+  2   the call is wrong
+  3   no key, a refused key, or no permission
+  4   not found
+  5   the run or job waited for ended badly
+  75  failed for now: a retry may help
+  130 interrupted
+"""
+
+
+def exit_code(error: errors.Error) -> int:
+    """The process's exit code for an error; see `EXIT_CODES`."""
+    if isinstance(error, (errors.CredentialsError, errors.AuthenticationError, errors.PermissionDenied)):
+        return 3
+    if isinstance(error, errors.UsageError):
+        return 2
+    if isinstance(error, errors.NotFoundError):
+        return 4
+    if isinstance(error, (errors.RunFailed, errors.QueueItemFailed)):
+        return 5
+    return 75 if error.retryable else 1
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

@@ -11,6 +11,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from wandb_ops.export.buffers import nulls_of, numbers
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -58,12 +60,9 @@ def _feed(chunk: Any, hashes: tuple[Any, Any, Any], start: int) -> None:
     nulls, lengths, values = hashes
     kind = chunk.type
     if chunk.null_count:
-        nulls.update((np.flatnonzero(pc.is_null(chunk).to_numpy(zero_copy_only=False)) + start).tobytes())
-    if pa.types.is_boolean(kind):
-        values.update(pc.fill_null(chunk, False).to_numpy(zero_copy_only=False).tobytes())
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        filled = pc.fill_null(chunk, pa.scalar(0, kind)) if chunk.null_count else chunk
-        values.update(np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).tobytes())
+        nulls.update((nulls_of(chunk) + start).tobytes())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        values.update(numbers(chunk).tobytes())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         text = pc.fill_null(chunk.cast(pa.large_binary()), b"")
         ends = np.frombuffer(text.buffers()[1], np.int64)[text.offset : text.offset + len(text) + 1]

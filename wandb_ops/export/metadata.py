@@ -59,6 +59,21 @@ def describe_source(
     return source | {"fingerprint": fingerprint(source)}
 
 
+def describe_system(base_url: str, ref: RunRef, counts: RunCounts) -> dict[str, Any]:
+    """The same for a run's system metrics, which have no steps and are always taken whole."""
+    source: dict[str, Any] = {
+        "kind": "system",
+        "base_url": origin(base_url),
+        "entity": ref.entity,
+        "project": ref.project,
+        "run_id": ref.run_id,
+        "state": counts.state,
+        "events_lines": counts.events_lines,
+        "heartbeat_at": counts.heartbeat_at,
+    }
+    return source | {"fingerprint": fingerprint(source)}
+
+
 def origin(url: str) -> str:
     """Scheme, host and port of `url`: what names a server, without userinfo, path and query."""
     parts = urlsplit(url)

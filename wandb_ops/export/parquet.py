@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from wandb_ops.errors import DataError
+from wandb_ops.export.buffers import numbers
 from wandb_ops.export.digest import RowDigest
 from wandb_ops.export.metadata import KEY, seal, unseal
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_GROUP_ROWS = 65_536
+_GROUP_ROWS = 32_768
 _GROUP_BYTES = 64 << 20
 
 
@@ -104,7 +105,8 @@ def _row_widths(table: pa.Table) -> Any:
     widths = np.full(table.num_rows, 8 * table.num_columns, np.int64)
     for column in table.columns:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            widths += pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.int64)
+            lengths: Any = pc.binary_length(column)
+            widths += np.concatenate([numbers(chunk) for chunk in lengths.chunks] or [widths[:0]])
     return widths
 
 

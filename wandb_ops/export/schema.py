@@ -1,8 +1,8 @@
 """One schema for tables that were typed apart: runs of many days, snapshots of many weeks.
 
-Each table has the narrowest types for its own values. Put together, a column gets the type that docs/values.md
-gives to all of them: integers and floats become floats while that is exact, anything that does not fit becomes
-JSON text of each value. What a column is stands in its field's metadata.
+Each table has the narrowest types for its own values. Put together, a column gets the type that
+docs/values.md gives to all of them: integers and floats become floats while that is exact, anything that does
+not fit becomes JSON text of each value. What a column is stands in its field's metadata.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def conform(table: pa.Table, schema: pa.Schema, names: Mapping[str, str] | None 
 
     columns = []
     for field in schema:
-        name = field.name if names is None else names.get(field.name, "")
-        place = table.schema.get_field_index(name) if name else -1
+        name = field.name if names is None else names.get(field.name)
+        place = -1 if name is None else table.schema.get_field_index(name)
         if place < 0:
             columns.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
         else:
@@ -124,8 +124,12 @@ def convert(column: pa.ChunkedArray[Any], own: pa.Field[Any], want: pa.Field[Any
             return column.cast(want.type)
         listed = column.to_pylist()
         if mine == "bigint":
-            return pa.chunked_array([pa.array([None if x is None else float(int(x)) for x in listed], want.type)])
-        return pa.chunked_array([pa.array([None if x is None else k.NONFINITE[x] for x in listed], want.type)])
+            return pa.chunked_array(
+                [pa.array([None if x is None else float(int(x)) for x in listed], want.type)]
+            )
+        return pa.chunked_array(
+            [pa.array([None if x is None else k.NONFINITE[x] for x in listed], want.type)]
+        )
     if theirs == "bigint" and mine == "int":
         return column.cast(want.type)
     if theirs == "json":

@@ -1,19 +1,21 @@
 """A whole history, read once and written once, in bounded memory.
 
-A column's type depends on all of its values (docs/values.md), and the last page may hold the one that decides.
-So the rows are laid down on disk as they come, chunk by chunk, each in the narrowest type of its own; when
-all have come and were counted, the chunks are read back one by one in the types of the whole. Memory holds
-one chunk, however long the history is.
+A column's type depends on all of its values (docs/values.md), and the last page may hold the one that
+decides. So the rows are laid down on disk as they come, chunk by chunk, each in the narrowest type of its
+own; when all have come and were counted, the chunks are read back one by one in the types of the whole.
+Memory holds one chunk, however long the history is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from wandb_ops.errors import IncompleteHistory, OutputError
+from wandb_ops.export.buffers import numbers
 from wandb_ops.history import kinds as k
 from wandb_ops.history.columns import Chunk, ChunkColumn, ColumnBuilder
 from wandb_ops.history.parquet import UnreadableExportError
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("wandb_ops.export")
 
-_CHUNK_ROWS = 32_768
+_CHUNK_ROWS = 16_384
 _CHUNK_BYTES = 32 << 20  # of JSON, roughly
 _PAGE_SIZE = 1000
 
@@ -100,7 +102,9 @@ class HistoryStream:
         """Forget the rows."""
         self._chunks.clear()
         if self._file is not None:
-            self._file.close()
+            # What could not be flushed to a full disk is not wanted any more.
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None
 
     def __enter__(self) -> Self:
@@ -122,7 +126,7 @@ class HistoryStream:
         columns = {}
         for key, kinds in self._kinds.items():
             text = pa.large_string() if key in self._large else pa.string()
-            columns[key] = ChunkColumn(pa.array([], types.get(k.column_type(kinds), text)), kinds)
+            columns[key] = ChunkColumn(pa.nulls(0, types.get(k.column_type(kinds), text)), kinds)
         return Chunk(0, columns)
 
     def _see_steps(self, chunk: Chunk) -> None:
@@ -147,7 +151,8 @@ class HistoryStream:
         for place, (key, column) in enumerate(chunk.columns.items()):
             arrays[str(place)] = column.array
             if column.tags is not None:
-                arrays[f"t{place}"] = pa.array(column.tags)
+                tags = pa.py_buffer(cast("Any", column.tags))
+                arrays[f"t{place}"] = pa.Array.from_buffers(pa.uint8(), chunk.rows, [None, tags])
             about.append((key, column.kinds, column.tags is not None))
         offset = self._file.seek(0, 2)
         try:
@@ -156,9 +161,12 @@ class HistoryStream:
                 with pa.ipc.new_stream(pa.PythonFile(self._file, "w"), batch.schema) as writer:
                     writer.write_batch(batch)
             self._file.flush()
+            del arrays
+            pa.default_memory_pool().release_unused()  # Arrow would keep what the chunk took for later
         except OSError as error:
             raise OutputError(
                 f"Cannot keep rows in a temporary file: {error.strerror or error}",
+                number=error.errno,
                 where=tempfile.gettempdir(),
                 hint="Set TMPDIR to a folder with more room.",
             ) from error
@@ -175,7 +183,7 @@ class HistoryStream:
         batch = pa.ipc.open_stream(pa.PythonFile(self._file, "r")).read_next_batch()
         columns = {}
         for place, (key, kinds, tagged) in enumerate(laid.columns):
-            tags: Any = batch.column(f"t{place}").to_numpy() if tagged else None
+            tags: Any = numbers(batch.column(f"t{place}")) if tagged else None
             columns[key] = ChunkColumn(batch.column(str(place)), kinds, tags)
         return Chunk(laid.rows, columns, laid.nulls)
 
@@ -237,7 +245,14 @@ def stream_history(
             raise
         _log.warning("%s: the exported history cannot be used (%s); reading pages", ref.path, error.message)
         request = Request(
-            transport, ref, request.selection, request.low, request.high, _PAGE_SIZE, concurrency, exports=False
+            transport,
+            ref,
+            request.selection,
+            request.low,
+            request.high,
+            _PAGE_SIZE,
+            concurrency,
+            exports=False,
         )
         stream, reading = HistoryStream(counts), Reading(request, counts)
         try:
@@ -252,12 +267,16 @@ def stream_history(
     return stream
 
 
-def stream_events(transport: Transport, ref: RunRef) -> HistoryStream:
+def stream_events(transport: Transport, ref: RunRef, counts: RunCounts | None = None) -> HistoryStream:
     """A run's system metrics. They come in one answer, so that here the whole is in memory once.
+
+    When `counts` say that there are none, nothing is asked.
 
     Raises:
         IncompleteHistory: Other than the number of rows came that the server says exist.
     """
+    if counts is not None and counts.events_lines == 0:
+        return HistoryStream(counts, steps=False)
     table = read_table(transport, ref, stream="events")
     stream, builder = HistoryStream(table.counts, steps=False), ColumnBuilder(_CHUNK_ROWS)
     rows: list[dict[str, Any]] = []

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from wandb_ops.errors import Error, OutputError, UsageError
 from wandb_ops.export.atomic import Discard, check_target, replace_file
+from wandb_ops.redaction import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # Where a put is one step: the object is there with all its bytes, or not there.
 _OBJECT_STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "r2", "tos", "cos", "obs", "hf", "memory"}
+)
+_STORE_LIBRARIES = frozenset(
+    {"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "azure", "adlfs", "aiohttp", "paramiko"}
 )
 _REMOTE = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+)://")
 
@@ -48,6 +52,10 @@ class Target(Protocol):
 
     def publish(self) -> contextlib.AbstractContextManager[BinaryIO]:
         """A writable file that becomes the target when the block ends without an error."""
+        ...
+
+    def sibling(self, name: str) -> Target:
+        """The place of another file in the same folder."""
         ...
 
 
@@ -102,13 +110,26 @@ def explained(place: str, action: str) -> Iterator[None]:
     except Error:
         raise
     except OSError as error:
-        failure = OutputError(
+        raise OutputError(
             f"Cannot {action}: {error.strerror or str(error) or type(error).__name__}",
+            number=error.errno,
             where=place,
             hint="What stood there before is untouched." if action == "write" else "",
-        )
-        failure.errno = error.errno
-        raise failure from error
+        ) from error
+    except Exception as error:
+        if not _is_stores_own(error):
+            raise
+        raise OutputError(
+            f"Cannot {action}: {clean(f'{type(error).__name__}: {error}')}",
+            where=place,
+            hint="Check the store's address and the credentials in the environment.",
+            lasting="Credentials" in type(error).__name__,
+        ) from None  # the library's traceback is long, and says nothing more
+
+
+def _is_stores_own(error: Exception) -> bool:
+    """Whether an object store's library made the error: each has a tree of its own."""
+    return type(error).__module__.partition(".")[0] in _STORE_LIBRARIES
 
 
 def measure(file: BinaryIO) -> tuple[int, str]:
@@ -135,6 +156,10 @@ class _LocalTarget:
 
     def publish(self) -> contextlib.AbstractContextManager[BinaryIO]:
         return replace_file(self._path)
+
+    def sibling(self, name: str) -> Target:
+        check_target(self._path.with_name(name))
+        return _LocalTarget(self._path.with_name(name))
 
 
 class _LocalFolder:
@@ -179,6 +204,10 @@ class _RemoteTarget:
             pass
         finally:
             Path(name).unlink(missing_ok=True)
+
+    def sibling(self, name: str) -> Target:
+        path, uri = self._path.rpartition("/")[0], self.uri.rpartition("/")[0]
+        return _RemoteTarget(self._fs, f"{path}/{name}" if path else name, f"{uri}/{name}")
 
     def _send(self, local: str) -> None:
         if _OBJECT_STORES.intersection(_protocols(self._fs)):

@@ -12,6 +12,7 @@ from wandb_ops.export.targets import explained, measure, shown, target
 if TYPE_CHECKING:
     import os
 
+    from wandb_ops.export.targets import Target
     from wandb_ops.transport.session import Transport
 
 
@@ -41,10 +42,17 @@ def verify_file(
         OutputError: There is no such file, or it cannot be read.
         UsageError: The file belongs to another server than `transport` speaks to.
     """
+    with explained(shown(uri), "read"):
+        return verify_target(target(uri), transport=transport, sha256=sha256)
+
+
+def verify_target(
+    place: Target, *, transport: Transport | None = None, sha256: str | None = None
+) -> Verified:
+    """The same for a file whose place is known."""
     from wandb_ops.export.parquet import read_footer
 
-    with explained(shown(uri), "read"):
-        place = target(uri)
+    with explained(place.uri, "read"):
         if not place.exists():
             raise OutputError("There is no such file", where=place.uri)
         problems: list[str] = []

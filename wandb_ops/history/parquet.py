@@ -32,7 +32,7 @@ _log = logging.getLogger("wandb_ops.history")
 
 _EXPIRED = frozenset({400, 401, 403, 404, 410})  # what object stores say of a signed URL that ran out
 _MAX_PART_BYTES = 8 << 30
-_BATCH_ROWS = 50_000
+_BATCH_ROWS = 16_384
 
 
 class UnreadableExportError(DataError):

@@ -57,14 +57,14 @@ def sampled(
         return parse_page(texts_of(run.get("history"), ref.path), ref.path)
     spec = {"keys": list(dict.fromkeys((x_axis, *keys))), "samples": samples}
     run = fetch_run(transport, ref, documents.SAMPLED_HISTORY, specs=[values.dumps(spec)])
-    return _rows_of_spec(run.get("sampledHistory"), ref)
+    return rows_of_spec(run.get("sampledHistory"), ref.path)
 
 
-def _rows_of_spec(answer: Any, ref: RunRef) -> list[dict[str, Any]]:
+def rows_of_spec(answer: Any, where: str) -> list[dict[str, Any]]:
     """The rows of the one spec that was sent; W&B's JSON scalar may hold them parsed or as text."""
     found = answer[0] if isinstance(answer, list) and answer else []
     if isinstance(found, str):
         found = values.loads(found)
     if not isinstance(found, list):
-        raise ProtocolError("sampledHistory is not a list of rows", where=ref.path)
+        raise ProtocolError("sampledHistory is not a list of rows", where=where)
     return [values.loads_object(row) if isinstance(row, str) else row for row in found]

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from wandb_ops.local import exports, files, runs, stream
+from wandb_ops.local import admin, artifactroutes, exports, files, runs, stream
 from wandb_ops.local.auth import authenticate
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.graphql import run_request
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
+
+    from wandb_ops.local.accounts import Account
 
     Handler = Callable[[Service, Request], Awaitable[Response]]
 
@@ -91,21 +93,29 @@ def _endpoint(service: Service, handler: Handler) -> Callable[[Request], Awaitab
     return endpoint
 
 
+async def _account(service: Service, request: Request) -> Account:
+    """Who asks, known before a byte of the body is read; :class:`Refused` (401) when nobody does."""
+    return await run_in_threadpool(authenticate, service, request.headers.get("authorization"))
+
+
 async def _graphql(service: Service, request: Request) -> Response:
-    authenticate(service, request.headers.get("authorization"))
+    account = await _account(service, request)
     body = await read_body(request, service.settings.max_body)
     base_url = f"{request.url.scheme}://{request.url.netloc}"
-    return json_response(await run_in_threadpool(run_request, service, base_url, body))
+    return json_response(await run_in_threadpool(run_request, service, account, base_url, body))
 
 
 async def _file_stream(service: Service, request: Request) -> Response:
-    authenticate(service, request.headers.get("authorization"))
+    account = await _account(service, request)
     body = await read_body(request, service.settings.max_body)
     path = request.path_params
-    return await run_in_threadpool(_stream, service, (path["entity"], path["project"], path["run"]), body)
+    run = (path["entity"], path["project"], path["run"])
+    return await run_in_threadpool(_stream, service, account, run, body)
 
 
-def _stream(service: Service, path: tuple[str, str, str], body: bytes) -> Response:
+def _stream(service: Service, account: Account, path: tuple[str, str, str], body: bytes) -> Response:
+    if not account.sees(path[0]):
+        raise NotFound(f"run {'/'.join(path)} not found")
     content = stream.parse(body)
     with service.store.writing() as connection:
         run = stream.apply(connection, service.store.now(), path, content)
@@ -218,6 +228,8 @@ def routes(service: Service) -> list[BaseRoute]:
         route(f"/{FILES}/{{run:int}}/{{name:path}}", _get_file, "GET"),
         route(f"/{FILES}/{{run:int}}/{{name:path}}", _put_file, "PUT"),
         route(f"/{EXPORTS}/{{run:int}}/{{name:path}}", _get_export, "GET"),
+        *(route(path, handler, method) for path, handler, method in artifactroutes.ROUTES),
+        *(route(path, handler, method) for path, handler, method in admin.ROUTES),
         route("/sdk/otel/v1/{signal}", _telemetry, "POST"),
         route("/healthz", _health, "GET"),
     ]

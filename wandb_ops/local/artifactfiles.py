@@ -133,9 +133,7 @@ def upload_of(db: sqlite3.Connection, pk: int) -> tuple[int, str, str]:
     return int(row[0]), str(row[1]), str(row[2])
 
 
-def keep_part(
-    db: sqlite3.Connection, upload: int, number: int, md5: str, size: int, blob: str
-) -> str | None:
+def keep_part(db: sqlite3.Connection, upload: int, number: int, md5: str, size: int, blob: str) -> str | None:
     """Note a part that arrived; returns the blob that it replaces."""
     known = db.execute(
         "SELECT blob FROM artifact_parts WHERE upload=? AND number=?", (upload, number)
@@ -149,7 +147,9 @@ def keep_part(
 
 def parts(db: sqlite3.Connection, upload: int) -> list[tuple[int, str, str]]:
     """Number, MD5 in hexadecimal, and blob of the parts that arrived, in order."""
-    rows = db.execute("SELECT number, md5, blob FROM artifact_parts WHERE upload=? ORDER BY number", (upload,))
+    rows = db.execute(
+        "SELECT number, md5, blob FROM artifact_parts WHERE upload=? ORDER BY number", (upload,)
+    )
     return [(number, md5, blob) for number, md5, blob in rows]
 
 
@@ -170,6 +170,18 @@ def join_parts(folder: Path, blobs: Iterable[str]) -> Upload:
 def drop_parts(db: sqlite3.Connection, upload: int) -> None:
     """Forget the parts of an upload; their blobs are the caller's to remove."""
     db.execute("DELETE FROM artifact_parts WHERE upload=?", (upload,))
+
+
+def attached(db: sqlite3.Connection, *, artifact: int = 0, sequence: int = 0) -> list[str]:
+    """Blobs of the manifests and single parts of a version, or of all versions of a sequence."""
+    rows = db.execute(
+        "SELECT m.blob FROM artifact_manifests m JOIN artifacts a ON a.id=m.artifact"
+        " WHERE m.blob IS NOT NULL AND (a.id=?1 OR a.sequence=?2) UNION ALL"
+        " SELECT p.blob FROM artifact_parts p JOIN artifact_uploads u ON u.id=p.upload"
+        " JOIN artifacts a ON a.id=u.artifact WHERE a.id=?1 OR a.sequence=?2",
+        (artifact, sequence),
+    )
+    return [row[0] for row in rows]
 
 
 def unreferenced(db: sqlite3.Connection, project: int) -> list[str]:
@@ -261,7 +273,9 @@ def digest_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
     return found.hexdigest()
 
 
-def keep_entries(db: sqlite3.Connection, artifact: Artifact, contents: Mapping[str, Mapping[str, Any]]) -> None:
+def keep_entries(
+    db: sqlite3.Connection, artifact: Artifact, contents: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Take what a manifest names as the version's files; :class:`Refused` when one was not uploaded."""
     total = stored = 0
     for name, entry in contents.items():

@@ -34,7 +34,9 @@ _ARTIFACT = (
     " a.updated_at, m.version_index FROM artifacts a JOIN artifact_collections c ON c.id=a.sequence"
     " LEFT JOIN artifact_memberships m ON m.artifact=a.id AND m.collection=a.sequence"
 )
-_MEMBERSHIP = "SELECT m.id, m.collection, m.artifact, m.version_index, m.created_at FROM artifact_memberships m"
+_MEMBERSHIP = (
+    "SELECT m.id, m.collection, m.artifact, m.version_index, m.created_at FROM artifact_memberships m"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,9 @@ def memberships(
 
 def membership_of(db: sqlite3.Connection, collection: int, artifact: int) -> Membership | None:
     """The version's place in the collection, or None."""
-    row = db.execute(f"{_MEMBERSHIP} WHERE m.collection=? AND m.artifact=?", (collection, artifact)).fetchone()
+    row = db.execute(
+        f"{_MEMBERSHIP} WHERE m.collection=? AND m.artifact=?", (collection, artifact)
+    ).fetchone()
     return Membership(*row) if row else None
 
 

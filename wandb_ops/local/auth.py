@@ -1,15 +1,15 @@
-"""Who may ask: requests carry the API key, as Basic ``api:KEY`` or as Bearer."""
+"""Who asks: requests carry an API key, as Basic ``api:KEY`` or as Bearer."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 from typing import TYPE_CHECKING
 
 from wandb_ops.local.errors import Refused
 
 if TYPE_CHECKING:
+    from wandb_ops.local.accounts import Account
     from wandb_ops.local.service import Service
 
 
@@ -28,10 +28,12 @@ def key_of(header: str | None) -> str | None:
     return password if user == "api" and password else None
 
 
-def authenticate(service: Service, header: str | None) -> None:
-    """:class:`Refused` (401) unless the header carries the server's key."""
+def authenticate(service: Service, header: str | None) -> Account:
+    """The account whose key the header carries, or :class:`Refused` (401)."""
     key = key_of(header)
     if key is None:
         raise Refused("missing API key: send it as Basic auth with the user 'api', or as Bearer", 401)
-    if not hmac.compare_digest(key.encode(), service.api_key.encode()):
+    account = service.accounts.by_key(key)
+    if account is None:
         raise Refused("invalid API key", 401)
+    return account

@@ -21,7 +21,7 @@ from wandb_ops.local.names import check_file_name, encode_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 _COLUMNS = "id, run, name, size, md5, mimetype, blob, updated_at"
@@ -63,6 +63,11 @@ class Upload:
         self._handle.write(data)
         self._md5.update(data)
         self.size += len(data)
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes are once they are committed."""
+        return self._target
 
     @property
     def md5(self) -> str:
@@ -171,8 +176,14 @@ def count(connection: sqlite3.Connection, run: int) -> int:
     return int(connection.execute(query, (run,)).fetchone()[0])
 
 
-def delete(connection: sqlite3.Connection, pks: Sequence[int], project: int | None) -> list[tuple[int, str]]:
+def delete(
+    connection: sqlite3.Connection, pks: Sequence[int], project: int | None, seen: Callable[[int], bool]
+) -> list[tuple[int, str]]:
     """Remove rows; returns ``(run, blob)`` of the contents to remove after the commit.
+
+    Args:
+        project: The one that all of them must be of; None takes any.
+        seen: Whether the project of that row exists for who asks.
 
     Raises:
         Refused: A file is unknown or of another project; nothing is removed then.
@@ -182,7 +193,7 @@ def delete(connection: sqlite3.Connection, pks: Sequence[int], project: int | No
         row = connection.execute(
             "SELECT f.run, f.blob, r.project FROM files f JOIN runs r ON r.id=f.run WHERE f.id=?", (pk,)
         ).fetchone()
-        if row is None or (project is not None and row[2] != project):
+        if row is None or (project is not None and row[2] != project) or not seen(row[2]):
             raise Refused("file not found")
         connection.execute("DELETE FROM files WHERE id=?", (pk,))
         if row[1]:

@@ -22,10 +22,12 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLInterfaceType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
+    GraphQLUnionType,
     OperationDefinitionNode,
     build_schema,
     execute,
@@ -35,11 +37,13 @@ from graphql import (
 
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.resolvers import RESOLVERS
+from wandb_ops.local.resolvers.artifacts import RESOLVE_TYPES
 from wandb_ops.local.resolvers.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wandb_ops.local.accounts import Account
     from wandb_ops.local.service import Service
 
 _log = logging.getLogger("wandb_ops.local.graphql")
@@ -83,6 +87,10 @@ def _adapt(resolver: Callable[[Any, Context, dict[str, Any]], Any]) -> Callable[
     return resolve
 
 
+def _named_by(name_of: Callable[[Any], str]) -> Callable[..., str]:
+    return lambda source, _info, _type: name_of(source)
+
+
 @functools.cache
 def schema() -> GraphQLSchema:
     """The schema of ``schema.graphql`` with every resolver in place."""
@@ -100,6 +108,10 @@ def schema() -> GraphQLSchema:
         owner = built.type_map[type_name]
         assert isinstance(owner, GraphQLObjectType)
         owner.fields[field_name].resolve = _adapt(resolver)
+    for type_name, name_of in RESOLVE_TYPES.items():
+        abstract = built.type_map[type_name]
+        assert isinstance(abstract, GraphQLInterfaceType | GraphQLUnionType)
+        abstract.resolve_type = _named_by(name_of)
     run = built.type_map["Run"]
     assert isinstance(run, GraphQLObjectType)
     run.fields["history"].type = GraphQLNonNull(_LINES)
@@ -211,10 +223,11 @@ def _envelope(result: ExecutionResult) -> dict[str, Any]:
     return answer
 
 
-def run_request(service: Service, base_url: str, body: bytes) -> bytes:
+def run_request(service: Service, account: Account, base_url: str, body: bytes) -> bytes:
     """Answer one GraphQL request.
 
     Args:
+        account: Who asks.
         base_url: What signed URLs in the answer begin with.
     """
     try:
@@ -227,7 +240,7 @@ def run_request(service: Service, base_url: str, body: bytes) -> bytes:
     result = execute(
         schema(),
         document,
-        context_value=Context(service, base_url),
+        context_value=Context(service, account, base_url),
         variable_values=request.variables,
         operation_name=request.operation,
         field_resolver=_plain,

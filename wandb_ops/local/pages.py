@@ -1,13 +1,12 @@
-"""The web page: projects, runs and charts, for whoever holds the key.
+"""The web page: projects, runs and charts, as far as the holder of a key sees them.
 
 The key is given once, at `/login` or as the query of the address that the server prints; a signed cookie
-stands for it afterwards. The pages are rendered here; the charts are drawn in the browser from JSON.
+stands for it afterwards, until the key is deleted. The pages are rendered here; the charts are drawn in the
+browser from JSON.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import time
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from wandb_ops.local import chartdata, files, projects, runs
+from wandb_ops.local import chartdata, files, projects, runs, sweepconfig, sweeps
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.jsontext import loads
 from wandb_ops.local.runquery import RunQuery
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+    from wandb_ops.local.accounts import Account, Accounts
     from wandb_ops.local.service import Service
 
 _HERE = Path(__file__).parent
@@ -54,34 +54,23 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Who may see the pages: a cookie signed with the key itself, so that a new key ends old sessions."""
+    """Who may see the pages: a cookie bound to a key, so that the end of the key ends its sessions."""
 
-    key: str
+    accounts: Accounts
     clock: Callable[[], float] = time.time
 
-    def _signature(self, expires: str) -> str:
-        return hmac.new(self.key.encode(), f"page:{expires}".encode(), hashlib.sha256).hexdigest()
+    def ticket(self, key: str) -> str | None:
+        """A cookie's value, good for a month; None when that is no key."""
+        return self.accounts.ticket(key, int(self.clock()) + _COOKIE_SECONDS)
 
-    def ticket(self) -> str:
-        """A cookie's value, good for a month."""
-        expires = str(int(self.clock()) + _COOKIE_SECONDS)
-        return f"{expires}.{self._signature(expires)}"
-
-    def admits(self, ticket: str | None) -> bool:
-        """Whether the cookie is ours and still good."""
-        expires, _, signature = (ticket or "").partition(".")
-        if not (expires.isascii() and expires.isdigit() and len(expires) < 16):
-            return False
-        return hmac.compare_digest(self._signature(expires), signature) and int(expires) > self.clock()
-
-    def opens(self, key: str) -> bool:
-        """Whether `key` is the server's."""
-        return hmac.compare_digest(key.encode(), self.key.encode())
+    def admits(self, ticket: str | None) -> Account | None:
+        """Whose cookie that is; None unless it is ours and still good."""
+        return self.accounts.by_ticket(ticket, self.clock()) if ticket else None
 
 
 def routes(service: Service, clock: Callable[[], float] = time.time) -> list[BaseRoute]:
     """The routes of the web page; they come after the API's own."""
-    pages = Pages(service, Door(service.api_key, clock))
+    pages = Pages(service, Door(service.accounts, clock))
     return [
         Mount("/static", StaticFiles(directory=_HERE / "static")),
         Route("/login", pages.login, methods=["GET", "POST"]),
@@ -92,6 +81,7 @@ def routes(service: Service, clock: Callable[[], float] = time.time) -> list[Bas
         Route("/{entity}/{project}", pages.guarded(pages.project)),
         Route("/{entity}/{project}/charts.json", pages.guarded(pages.charts)),
         Route("/{entity}/{project}/runs/{run}", pages.guarded(pages.run)),
+        Route("/{entity}/{project}/sweeps/{sweep}", pages.guarded(pages.sweep)),
         Route("/{entity}/{project}/runs/{run}/files/{name:path}", pages.guarded(pages.file)),
     ]
 
@@ -111,9 +101,11 @@ class Pages:
         """`page`, run in a thread, for those the door admits; others are sent to `/login`."""
 
         async def answer(request: Request) -> Response:
-            if not self._door.admits(request.cookies.get(_COOKIE)):
+            account = await run_in_threadpool(self._door.admits, request.cookies.get(_COOKIE))
+            if account is None:
                 target = quote(request.url.path, safe="/")
                 return RedirectResponse(f"/login?next={target}", 303)
+            request.state.account = account
             try:
                 response = await run_in_threadpool(page, request)
             except Refused as refusal:
@@ -131,19 +123,18 @@ class Pages:
         target = request.query_params.get("next", "/")
         if not target.startswith("/") or target.startswith(("//", "/\\")):
             target = "/"  # never send anyone to another site
-        if not self._door.opens(key):
+        ticket = await run_in_threadpool(self._door.ticket, key) if key else None
+        if ticket is None:
             page = self._render("login.html", 401 if key else 200, wrong=bool(key), next=target)
             page.headers.update(_HEADERS)
             return page
         response = RedirectResponse(target, 303, headers=_HEADERS)
-        response.set_cookie(
-            _COOKIE, self._door.ticket(), max_age=_COOKIE_SECONDS, httponly=True, samesite="lax"
-        )
+        response.set_cookie(_COOKIE, ticket, max_age=_COOKIE_SECONDS, httponly=True, samesite="lax")
         return response
 
     def home(self, request: Request) -> Response:
-        """All projects, those with the latest news first."""
-        entity = self._service.check_entity(request.path_params.get("entity"))
+        """All projects of an entity, those with the latest news first."""
+        entity = _entity(request)
         with self._service.store.reading() as connection:
             rows = connection.execute(
                 "SELECT p.name, count(r.id), coalesce(max(r.heartbeat_at), p.updated_at) AS news,"
@@ -152,11 +143,12 @@ class Pages:
                 " ORDER BY news DESC",
                 (entity,),
             ).fetchall()
-        return self._render("projects.html", entity=entity, projects=rows)
+        others = [each for each in _account(request).entities if each != entity]
+        return self._render("projects.html", entity=entity, others=others, projects=rows)
 
     def launch(self, request: Request) -> Response:
         """The account's launch queues."""
-        entity = self._service.check_entity(request.path_params["entity"])
+        entity = _entity(request)
         with self._service.store.reading() as connection:
             queues = connection.execute(
                 "SELECT q.name, c.resource, c.config, q.prioritization_mode, q.created_at,"
@@ -170,10 +162,7 @@ class Pages:
 
     def project(self, request: Request) -> Response:
         """A project's runs, newest first, and the charts of the newest."""
-        entity, name = (
-            self._service.check_entity(request.path_params["entity"]),
-            request.path_params["project"],
-        )
+        entity, name = _entity(request), request.path_params["project"]
         with self._service.store.reading() as connection:
             project = projects.get(connection, entity, name)
             page, more = self._newest(connection, project.pk, _RUNS_SHOWN)
@@ -210,12 +199,45 @@ class Pages:
             images=_images(listed, summary),
         )
 
+    def sweep(self, request: Request) -> Response:
+        """A sweep: how far it is, and its newest runs with their parameters and the metric."""
+        entity, name = _entity(request), request.path_params["project"]
+        with self._service.store.reading() as connection:
+            project = projects.get(connection, entity, name)
+            sweep = sweeps.find(connection, project.pk, request.path_params["sweep"])
+            if sweep is None:
+                raise Refused("there is no such sweep", 404)
+            now, filters = self._service.store.now(), json.dumps({"sweep": sweep.name})
+            query = RunQuery(filters, "-created_at", self._service.settings.crash_after)
+            page, more = query.page(connection, project.pk, now, None, _RUNS_SHOWN)
+            best = sweeps.best_loss(connection, sweep)
+        metric = sweep.values.get("metric") or {}
+        rows = []
+        for run, _ in page:
+            config = {
+                key: item.get("value") for key, item in loads(run.config).items() if isinstance(item, dict)
+            }
+            value = sweeps.value_at(loads(run.summary), metric["name"]) if metric else None
+            rows.append((run, self._state(run, now), chartdata.flatten(config), value))
+        return self._render(
+            "sweep.html",
+            entity=entity,
+            project=name,
+            sweep=sweep,
+            title=sweep.display_name or sweep.values.get("name") or sweep.name,
+            method=sweep.values["method"],
+            metric=metric.get("name"),
+            goal=metric.get("goal", "minimize"),
+            best=best,
+            expected=sweepconfig.expected_runs(sweep.values),
+            parameters=[parameter.name for parameter in sweepconfig.parameters(sweep.values)],
+            runs=rows,
+            more=more,
+        )
+
     def charts(self, request: Request) -> Response:
         """The data of the charts: of one run (`?run=`), or of the project's newest."""
-        entity, name = (
-            self._service.check_entity(request.path_params["entity"]),
-            request.path_params["project"],
-        )
+        entity, name = _entity(request), request.path_params["project"]
         with self._service.store.reading() as connection:
             wanted = request.query_params.get("run")
             if wanted:
@@ -242,14 +264,14 @@ class Pages:
         )
 
     def _run(self, request: Request) -> tuple[runs.Run, str]:
-        entity = self._service.check_entity(request.path_params["entity"])
+        entity = _entity(request)
         with self._service.store.reading() as connection:
             return runs.get(
                 connection, entity, request.path_params["project"], request.path_params["run"]
             ), entity
 
     def _newest(self, connection: Any, project: int, count: int) -> tuple[list[runs.Run], bool]:
-        query = RunQuery(None, "-created_at", self._service.settings.crash_after, self._service.entity)
+        query = RunQuery(None, "-created_at", self._service.settings.crash_after)
         page, more = query.page(connection, project, self._service.store.now(), None, count)
         return [run for run, _ in page], more
 
@@ -270,6 +292,15 @@ class Pages:
 def _project(request: Request) -> str:
     name: str = request.path_params["project"]
     return name
+
+
+def _account(request: Request) -> Account:
+    account: Account = request.state.account
+    return account
+
+
+def _entity(request: Request) -> str:
+    return _account(request).check_entity(request.path_params.get("entity"))
 
 
 def _segment(text: str) -> str:

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-_COLUMNS = "id, entity, name, description, access, views, created_at, updated_at"
+_COLUMNS = (
+    "id, entity, name, description, access, views, created_at, updated_at,"
+    " (SELECT username FROM users WHERE users.id = projects.user)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One row of ``projects``; times in milliseconds."""
+    """One row of ``projects``; times in milliseconds; ``username`` made it, if he was not deleted."""
 
     pk: int
     entity: str
@@ -28,6 +31,7 @@ class Project:
     views: str | None
     created_at: int
     updated_at: int
+    username: str | None
 
     @property
     def id(self) -> str:
@@ -73,20 +77,27 @@ def page(connection: sqlite3.Connection, entity: str, after: int, first: int) ->
 
 
 def upsert(
-    connection: sqlite3.Connection, now: int, entity: str, name: str, changes: dict[str, Any] | None = None
+    connection: sqlite3.Connection,
+    now: int,
+    entity: str,
+    name: str,
+    changes: dict[str, Any] | None = None,
+    *,
+    user: int | None = None,
 ) -> tuple[Project, bool]:
     """Make the project when it is absent and change what is given; returns it and whether it was made.
 
     Args:
         changes: Values of ``description``, ``access``, ``views``; None leaves what is there.
+        user: Row of the user who makes it.
     """
     check_name("project", name)
     values = {key: value for key, value in (changes or {}).items() if value is not None}
     known = find(connection, entity, name)
     if known is None:
         connection.execute(
-            "INSERT INTO projects(entity, name, description, access, views, created_at, updated_at)"
-            " VALUES(?,?,?,?,?,?,?)",
+            "INSERT INTO projects(entity, name, description, access, views, created_at, updated_at, user)"
+            " VALUES(?,?,?,?,?,?,?,?)",
             (
                 entity,
                 name,
@@ -95,6 +106,7 @@ def upsert(
                 values.get("views"),
                 now,
                 now,
+                user,
             ),
         )
     elif values:

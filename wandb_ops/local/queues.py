@@ -1,6 +1,7 @@
 """Run queues of W&B Launch: queues with a default resource config, and the items in them.
 
-An item is PENDING until an agent takes it (LEASED), tells which run it became (CLAIMED) or reports FAILED.
+An item is PENDING until an agent takes it (LEASED), tells which run it became (CLAIMED) or reports FAILED;
+when that run ended, the item says how.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import projects
+from wandb_ops.local import projects, runs
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.jsontext import dumps, loads_object
 from wandb_ops.local.names import check_name, encode_id
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 RESOURCES = frozenset({"local-container", "local-process", "kubernetes", "sagemaker", "gcp-vertex"})
 PRIORITIES = range(4)  # 0 is critical, 3 is low
 DEFAULT_PRIORITY = 2
+
+_ENDS = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 
 _QUEUE = "q.id, q.project, q.name, q.access, q.prioritization_mode, q.external_links, q.config"
 _ITEM = "i.id, i.queue, i.state, i.associated_run, i.run_spec"
@@ -308,3 +311,20 @@ def delete(db: sqlite3.Connection, pk: int) -> None:
             " (SELECT config FROM queues WHERE config IS NOT NULL)",
             (queue.config,),
         )
+
+
+def state(db: sqlite3.Connection, now: int, found: Item, crash_after: float) -> str:
+    """The item's state: once a run came of it and ended, how that ended.
+
+    The run is looked for in the project that the item's spec names, else in the queue's own.
+    """
+    if found.state != "CLAIMED" or not found.associated_run:
+        return found.state
+    spec = loads_object(found.run_spec, "runSpec")
+    row = db.execute(
+        "SELECT p.entity, p.name FROM queues q JOIN projects p ON p.id = q.project WHERE q.id=?",
+        (found.queue,),
+    ).fetchone()
+    run = runs.find(db, row[0], str(spec.get("project") or row[1]), found.associated_run)
+    ended = run.state(now, crash_after) if run else ""
+    return ended.upper() if ended in _ENDS else found.state

@@ -56,7 +56,7 @@ def _config(text: str) -> dict[str, Any]:
     return _cached_config(text) if len(text) <= _CACHED_TEXT else _unwrapped(text)
 
 
-def document(run: Run, now: int, crash_after: float, username: str) -> dict[str, Any]:
+def document(run: Run, now: int, crash_after: float) -> dict[str, Any]:
     """What filters and orders see of a run. Dates are milliseconds; absent fields are null."""
     summary = _parsed(run.summary)
     runtime = summary.get("_runtime")
@@ -74,7 +74,7 @@ def document(run: Run, now: int, crash_after: float, username: str) -> dict[str,
         "commit": run.commit_hash,
         "sweep": run.sweep,
         "tags": run.tag_list,
-        "username": username,
+        "username": run.username,
         "entity": run.entity,
         "project": run.project,
         "createdAt": run.created_at,
@@ -112,13 +112,12 @@ class RunQuery:
     filters: str | None
     order: str | None
     crash_after: float
-    username: str
 
     def _matching(self, connection: sqlite3.Connection, project: int, now: int) -> Iterator[tuple[Run, Any]]:
         predicate = compile_filter(loads_object(self.filters, "filters"))
         for row in connection.execute(f"{SELECT} WHERE r.project=?", (project,)):
             run = Run(*row)
-            found = document(run, now, self.crash_after, self.username)
+            found = document(run, now, self.crash_after)
             if predicate(found):
                 yield run, found
 

@@ -19,7 +19,8 @@ _COLUMNS = (
     "r.id, r.project, p.entity, p.name, r.name, r.display_name, r.description, r.notes, r.group_name,"
     " r.job_type, r.commit_hash, r.config, r.summary, r.tags, r.host, r.program, r.repo, r.sweep, r.state,"
     " r.exitcode, r.stop_requested, r.created_at, r.updated_at, r.heartbeat_at, r.history_lines,"
-    " r.events_lines, r.log_lines, r.exported_lines, r.exported_step"
+    " r.events_lines, r.log_lines, r.exported_lines, r.exported_step,"
+    " (SELECT username FROM users WHERE users.id = r.user)"
 )
 SELECT = f"SELECT {_COLUMNS} FROM runs r JOIN projects p ON p.id = r.project"  # noqa: S608 - only constants are put in
 
@@ -32,7 +33,10 @@ DEFAULT_PROJECT = "uncategorized"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One row of ``runs`` with its project's names; times in milliseconds; JSON as it was sent."""
+    """One row of ``runs`` with its project's names; times in milliseconds; JSON as it was sent.
+
+    ``username`` made it, if he was not deleted.
+    """
 
     pk: int
     project_pk: int
@@ -63,6 +67,7 @@ class Run:
     log_lines: int
     exported_lines: int
     exported_step: int
+    username: str | None
 
     @property
     def id(self) -> str:
@@ -154,12 +159,17 @@ def _update(connection: sqlite3.Connection, pk: int, changes: Mapping[str, Any])
 
 
 def upsert(
-    connection: sqlite3.Connection, now: int, entity: str, given: Mapping[str, Any]
+    connection: sqlite3.Connection,
+    now: int,
+    entity: str,
+    given: Mapping[str, Any],
+    *,
+    user: int | None = None,
 ) -> tuple[Run, bool]:
     """Make, reopen or change a run as ``upsertBucket`` does; returns it and whether it was made.
 
     By ``id`` only what is given changes. By ``name`` a run that exists is reopened: its state is running
-    again (or the one given), and its exit code is forgotten.
+    again (or the one given), and its exit code is forgotten. ``user`` is the row of who makes it.
     """
     changes = _changes(given)
     if given.get("id"):
@@ -168,7 +178,9 @@ def upsert(
             _update(connection, run.pk, {**changes, "updated_at": now})
         return by_id(connection, given["id"]), False
     name = check_name("run", given.get("name") or new_run_id())
-    project, _ = projects.upsert(connection, now, entity, given.get("modelName") or DEFAULT_PROJECT)
+    project, _ = projects.upsert(
+        connection, now, entity, given.get("modelName") or DEFAULT_PROJECT, user=user
+    )
     known = find(connection, entity, project.name, name)
     if known is not None:
         reopened = {"state": "running", "exitcode": None, "stop_requested": 0, "heartbeat_at": now}
@@ -189,6 +201,7 @@ def upsert(
         "created_at": now,
         "updated_at": now,
         "heartbeat_at": now,
+        "user": user,
         **changes,
     }
     connection.execute(

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 from starlette.applications import Starlette
 
-from wandb_ops.local import app, pages
+from wandb_ops.local import app, pages, provision
 from wandb_ops.local.service import Service, Settings, open_service
 from wandb_ops.local.stored import StoredRun, read_run
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
+
+    from wandb_ops.local.provision import AddedOrganization, AddedTeam, AddedUser
 
 _log = logging.getLogger("wandb_ops.local")
 
@@ -95,11 +97,11 @@ class LocalServer:
         data: The folder that keeps everything; None takes a temporary one, removed by :meth:`stop`.
         host: The address to listen on.
         port: 0 takes a free one.
-        entity: The account that owns everything.
+        entity: The server's own user, an administrator, and the name of his entity.
         api_key: The key that clients must send; None takes the folder's own, made on first use.
         clock: Seconds since the epoch; tests move it to see crashed runs and expired URLs.
-        settings: Further fields of :class:`wandb_ops.local.service.Settings`, such as ``crash_after`` and
-            ``parquet_after_rows``.
+        settings: Further fields of :class:`wandb_ops.local.service.Settings`, such as ``crash_after``,
+            ``parquet_after_rows`` and ``admin_key``.
 
     Raises:
         RuntimeError: Another server has the folder open, or the server did not start.
@@ -158,9 +160,86 @@ class LocalServer:
         """The environment that leads a client here."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": self.api_key, "WANDB_ENTITY": self.entity}
 
-    def run(self, project: str, run_id: str) -> StoredRun:
-        """What is stored of a run, read past every client; ``LookupError`` when there is none."""
-        return read_run(self.service, project, run_id)
+    def run(self, project: str, run_id: str, entity: str | None = None) -> StoredRun:
+        """What is stored of a run, read past every client; ``LookupError`` when there is none.
+
+        Args:
+            entity: User or team; None is the server's own user.
+        """
+        return read_run(self.service, project, run_id, entity)
+
+    def env_of(self, user: AddedUser) -> dict[str, str]:
+        """The environment that leads a client here as another user."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": user.api_key, "WANDB_ENTITY": user.entity}
+
+    def add_user(
+        self,
+        username: str,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        admin: bool = False,
+        teams: Iterable[str] = (),
+        api_key: str | None = None,
+    ) -> AddedUser:
+        """Make a user; what comes back holds the only copy of his key.
+
+        Args:
+            email: None is ``username@localhost``.
+            name: The name shown; None is the username.
+            admin: Whether he administers the server: may make and find users. He sees no more for that.
+            teams: Teams that he is to be a member of.
+            api_key: None makes one.
+
+        Raises:
+            Refused: (:class:`wandb_ops.local.errors.Refused`) A name, address or key is taken, or cannot be
+                one; or there is no such team.
+        """
+        return provision.add_user(
+            self.service, username, email=email, name=name, admin=admin, teams=teams, api_key=api_key
+        )
+
+    def add_team(
+        self,
+        name: str,
+        *,
+        members: Mapping[str, str] | Iterable[str] = (),
+        organization: str | None = None,
+    ) -> AddedTeam:
+        """Make a team, an entity of its own that its members see.
+
+        Args:
+            members: Usernames, or role ("admin", "member") by username.
+            organization: The organisation that it belongs to.
+
+        Raises:
+            Refused: The name is taken or cannot be one; or there is no such user or organisation.
+        """
+        return provision.add_team(self.service, name, members=members, organization=organization)
+
+    def add_service_account(self, team: str, description: str) -> AddedUser:
+        """Make an account that acts for a team alone; what comes back holds the only copy of its key."""
+        return provision.add_service_account(self.service, team, description)
+
+    def add_organization(
+        self,
+        name: str,
+        *,
+        entity: str | None = None,
+        teams: Iterable[str] = (),
+        members: Iterable[str] = (),
+    ) -> AddedOrganization:
+        """Make an organisation, whose entity its members and the members of its teams see.
+
+        Args:
+            entity: Name of the entity that owns its registries; None makes one of the organisation's name.
+            teams: Teams that belong to it from now on.
+            members: Usernames.
+
+        Raises:
+            Refused: A name is taken or cannot be one; or there is no such team or user.
+        """
+        return provision.add_organization(self.service, name, entity=entity, teams=teams, members=members)
 
     def start(self) -> Self:
         """Open the folder and answer; returns once requests are answered."""

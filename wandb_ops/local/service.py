@@ -9,7 +9,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wandb_ops.local.errors import NotFound
+from wandb_ops.local import directory
+from wandb_ops.local.accounts import Accounts
+from wandb_ops.local.errors import Refused
 from wandb_ops.local.names import check_name
 from wandb_ops.local.signing import Signer
 from wandb_ops.local.store import Store
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-FILES, EXPORTS = "storage", "exports"
+FILES, EXPORTS, ARTIFACTS = "storage", "exports", "artifacts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Settings:
     """How the server behaves.
 
     Attributes:
-        entity: The account that owns everything; also the name of its one user.
+        entity: The server's own user, and the name of the entity that is his.
+        admin_key: Opens the admin API; None leaves it out.
         crash_after: Seconds without a heartbeat after which a running run is shown as crashed.
         parquet_after_rows: A run that ends with at least so many history rows gets Parquet exports; None
             never writes any, and every history stays live.
@@ -44,6 +47,7 @@ class Settings:
     url_lifetime: float = 3600.0
     max_body: int = 128 << 20
     max_upload: int = 64 << 30
+    admin_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -54,19 +58,14 @@ class Service:
     settings: Settings
     api_key: str = field(repr=False)
     store: Store
+    accounts: Accounts
     signer: Signer
     _lock: IO[str]
 
     @property
     def entity(self) -> str:
-        """The one account."""
+        """The entity of the server's own user."""
         return self.settings.entity
-
-    def check_entity(self, name: str | None) -> str:
-        """The account that a request means: its own by default; :class:`NotFound` for any other."""
-        if not name or name == self.entity:
-            return self.entity
-        raise NotFound(f"entity {name!r} not found on this server, or permission denied")
 
     def folder(self, area: str, run: int) -> Path:
         """Where a run's blobs (``FILES``) or exported parts (``EXPORTS``) lie."""
@@ -101,10 +100,14 @@ def open_service(
         api_key: The key that clients must send; None takes the folder's own, made on first use.
 
     Raises:
-        RuntimeError: Another server has the folder open, or a newer version wrote it.
+        RuntimeError: Another server has the folder open, or a newer version wrote it; or ``settings.entity``
+            is a team there, or ``api_key`` another user's.
     """
     check_name("entity", settings.entity)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ignore = data / ".gitignore"  # a folder with a key in it does not belong into anyone's repository
+    if not ignore.exists():
+        ignore.write_text("*\n")
     lock = (data / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,11 +116,20 @@ def open_service(
         raise RuntimeError(f"{data} is in use by another server") from None
     try:
         key = api_key or _secret(data / "api_key")
+        secret = _secret(data / "signing_key").encode()
         store = Store(data / "server.db", clock)
     except BaseException:
         lock.close()
         raise
-    for part in (data / FILES).glob("*/*.part"):
+    accounts = Accounts(store, secret)
+    try:
+        with accounts.changing() as db:
+            accounts.keep_primary(db, directory.ensure_owner(db, store.now(), settings.entity).pk, key)
+    except Refused as error:
+        store.close()
+        lock.close()
+        raise RuntimeError(str(error)) from None
+    for part in (*(data / FILES).glob("*/*.part"), *(data / ARTIFACTS).glob("*/*.part")):
         part.unlink()  # an upload that a kill cut short
-    signer = Signer(_secret(data / "signing_key").encode(), settings.url_lifetime, clock)
-    return Service(data, settings, key, store, signer, lock)
+    signer = Signer(secret, settings.url_lifetime, clock)
+    return Service(data, settings, key, store, accounts, signer, lock)

@@ -13,17 +13,47 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from wandb_ops.local.artifacttables import ARTIFACTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_VERSION = 1
+_VERSION = 2
 
 _SCHEMA = """
+CREATE TABLE organizations(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  entity INTEGER NOT NULL REFERENCES entities(id) ON DELETE CASCADE
+);
+CREATE TABLE entities(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE, kind TEXT NOT NULL,
+  organization INTEGER REFERENCES organizations(id) ON DELETE SET NULL, created_at INTEGER NOT NULL
+);
+CREATE TABLE users(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, entity INTEGER REFERENCES entities(id) ON DELETE CASCADE,
+  username TEXT NOT NULL UNIQUE COLLATE NOCASE, name TEXT NOT NULL, email TEXT UNIQUE COLLATE NOCASE,
+  admin INTEGER NOT NULL, service_team INTEGER REFERENCES entities(id) ON DELETE CASCADE,
+  created_at INTEGER NOT NULL
+);
+CREATE TABLE api_keys(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, user INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  hash TEXT NOT NULL UNIQUE, hint TEXT NOT NULL, description TEXT, is_primary INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL
+);
+CREATE TABLE members(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, entity INTEGER NOT NULL REFERENCES entities(id) ON DELETE CASCADE,
+  user INTEGER REFERENCES users(id) ON DELETE CASCADE, email TEXT COLLATE NOCASE, role TEXT NOT NULL,
+  created_at INTEGER NOT NULL, UNIQUE(entity, user), UNIQUE(entity, email)
+);
 CREATE TABLE projects(
   id INTEGER PRIMARY KEY AUTOINCREMENT, entity TEXT NOT NULL, name TEXT NOT NULL, description TEXT,
   access TEXT NOT NULL, views TEXT, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
-  runs_made INTEGER NOT NULL DEFAULT 0, UNIQUE(entity, name)
+  runs_made INTEGER NOT NULL DEFAULT 0, user INTEGER REFERENCES users(id) ON DELETE SET NULL,
+  UNIQUE(entity, name)
+);
+CREATE TABLE registries(
+  project INTEGER PRIMARY KEY REFERENCES projects(id) ON DELETE CASCADE, allow_all INTEGER NOT NULL
 );
 CREATE TABLE runs(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,7 +64,8 @@ CREATE TABLE runs(
   created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, heartbeat_at INTEGER NOT NULL,
   history_lines INTEGER NOT NULL DEFAULT 0, events_lines INTEGER NOT NULL DEFAULT 0,
   log_lines INTEGER NOT NULL DEFAULT 0, exported_lines INTEGER NOT NULL DEFAULT 0,
-  exported_step INTEGER NOT NULL DEFAULT -1, UNIQUE(project, name)
+  exported_step INTEGER NOT NULL DEFAULT -1, user INTEGER REFERENCES users(id) ON DELETE SET NULL,
+  UNIQUE(project, name)
 );
 CREATE INDEX runs_created ON runs(project, created_at, id);
 CREATE TABLE lines(
@@ -72,6 +103,35 @@ CREATE TABLE launch_agents(
   hostname TEXT NOT NULL, queues TEXT NOT NULL, status TEXT NOT NULL, config TEXT, version TEXT,
   heartbeat_at INTEGER NOT NULL
 );
+CREATE INDEX runs_sweep ON runs(project, sweep) WHERE sweep IS NOT NULL;
+CREATE TABLE run_alerts(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+  title TEXT NOT NULL, text TEXT NOT NULL, severity TEXT NOT NULL, wait INTEGER NOT NULL,
+  created_at INTEGER NOT NULL
+);
+CREATE INDEX run_alerts_run ON run_alerts(run, title);
+CREATE TABLE sweeps(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
+  name TEXT NOT NULL, display_name TEXT, description TEXT, config TEXT NOT NULL, parsed TEXT NOT NULL,
+  controller TEXT, scheduler TEXT, state TEXT NOT NULL, suggested INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, heartbeat_at INTEGER, UNIQUE(project, name)
+);
+CREATE TABLE sweep_agents(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sweep INTEGER NOT NULL REFERENCES sweeps(id) ON DELETE CASCADE,
+  name TEXT NOT NULL, host TEXT NOT NULL, state TEXT NOT NULL, created_at INTEGER NOT NULL,
+  heartbeat_at INTEGER NOT NULL
+);
+CREATE INDEX sweep_agents_sweep ON sweep_agents(sweep);
+CREATE TABLE sweep_trials(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sweep INTEGER NOT NULL REFERENCES sweeps(id) ON DELETE CASCADE,
+  run TEXT NOT NULL, config TEXT NOT NULL, agent INTEGER, given INTEGER NOT NULL DEFAULT 0, UNIQUE(sweep, run)
+);
+CREATE TABLE views(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
+  name TEXT NOT NULL, display_name TEXT, description TEXT, type TEXT NOT NULL, spec TEXT NOT NULL,
+  author TEXT NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
+);
+CREATE INDEX views_project ON views(project, id);
 """
 
 
@@ -98,8 +158,14 @@ class Store:
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
             raise RuntimeError(f"{path} was written by a newer version of this server")
-        if version < _VERSION:
-            self._writer.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
+        if 0 < version < _VERSION:
+            raise RuntimeError(
+                f"{path} was written by an older version of this server; begin with an empty folder"
+            )
+        if version == 0:
+            self._writer.executescript(
+                f"BEGIN IMMEDIATE;{_SCHEMA}{ARTIFACTS}PRAGMA user_version={_VERSION};COMMIT;"
+            )
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import lines, runs
+from wandb_ops.local import alerts, lines, runs
 from wandb_ops.local.jsontext import loads
 from wandb_ops.local.service import FILES
 
 if TYPE_CHECKING:
+    from wandb_ops.local.alerts import Alert
     from wandb_ops.local.service import Service
 
 
@@ -24,6 +25,7 @@ class StoredRun:
         events_lines: The lines of ``wandb-events.jsonl`` (system metrics).
         log_lines: The console log.
         files: Contents by file name.
+        alerts: What ``run.alert`` sent, oldest first.
     """
 
     entity: str
@@ -43,18 +45,19 @@ class StoredRun:
     events_lines: list[str]
     log_lines: list[str]
     files: dict[str, bytes]
+    alerts: list[Alert]
 
     def history_rows(self) -> list[dict[str, Any]]:
         """The history, parsed; NaN and infinities as floats."""
         return [loads(line) for line in self.history_lines]
 
 
-def read_run(service: Service, project: str, name: str) -> StoredRun:
-    """Everything stored of a run; raises ``LookupError`` when there is none of that name."""
+def read_run(service: Service, project: str, name: str, entity: str | None = None) -> StoredRun:
+    """Everything stored of a run, by default of the server's own user; ``LookupError`` when there is none."""
     with service.store.reading() as connection:
-        run = runs.find(connection, service.entity, project, name)
+        run = runs.find(connection, entity or service.entity, project, name)
         if run is None:
-            raise LookupError(f"no run {service.entity}/{project}/{name}")
+            raise LookupError(f"no run {entity or service.entity}/{project}/{name}")
         texts = {
             file: lines.between(connection, run.pk, file, 0, getattr(run, counter))
             for file, counter in lines.COUNTERS.items()
@@ -62,6 +65,7 @@ def read_run(service: Service, project: str, name: str) -> StoredRun:
         blobs = connection.execute(
             "SELECT name, blob FROM files WHERE run=? AND blob IS NOT NULL", (run.pk,)
         ).fetchall()
+        sent = alerts.of_run(connection, run.pk)
     folder = service.folder(FILES, run.pk)
     raw = loads(run.config)
     return StoredRun(
@@ -86,4 +90,5 @@ def read_run(service: Service, project: str, name: str) -> StoredRun:
         events_lines=texts[lines.EVENTS],
         log_lines=texts[lines.LOG],
         files={file: (folder / blob).read_bytes() for file, blob in blobs},
+        alerts=sent,
     )

@@ -35,7 +35,7 @@ def safe_path(root: Path, name: str) -> Path:
         UnsafePath: The name is absolute, climbs out, hides a separator, names a device, ends in a way that
             some system drops, is too long, or leads through a symbolic link.
     """
-    problem = _name_problem(name)
+    problem = name_problem(name)
     if problem:
         raise UnsafePath(f"The file name {_shown(name)} {problem}; nothing was written")
     path = root
@@ -56,7 +56,8 @@ def _shown(name: str) -> str:
     return repr(terminal_safe(name[:80]) + ("..." if len(name) > 80 else ""))
 
 
-def _name_problem(name: str) -> str:
+def name_problem(name: str) -> str:
+    """What is wrong with a file's name, as the end of a sentence; empty when it is safe everywhere."""
     if not name:
         return "is empty"
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
@@ -126,7 +127,7 @@ def upload_run_file(
         UnsafePath: `name` could not be downloaded safely by anybody.
         CommError: As `graphql.execute` and `Transport.upload`.
     """
-    problem = _name_problem(name)
+    problem = name_problem(name)
     if problem:
         raise UnsafePath(f"The file name {_shown(name)} {problem}; nothing was sent")
     where = f"{entity}/{project}/{run_id}/{terminal_safe(name)}"
@@ -135,17 +136,22 @@ def upload_run_file(
     urls = [file.get("uploadUrl") for file in payload.get("files") or () if file.get("name") == name]
     if not urls or not urls[0]:
         raise ProtocolError("CreateRunFiles: the answer has no upload URL for the file", where=where)
-    headers = dict(_header(line, where) for line in payload.get("uploadHeaders") or ())
+    headers = dict(upload_header(line, where) for line in payload.get("uploadHeaders") or ())
     transport.upload(urls[0], data, headers=headers, where=where)
     if "MARK_RUN_FILES_UPLOADED" in server_features(transport):
         execute(transport, MARK_RUN_FILES_UPLOADED, variables, where=where)
 
 
-def _header(line: str, where: str) -> tuple[str, str]:
+def upload_header(line: str, where: str) -> tuple[str, str]:
+    """Name and value of a header that the server wants with an upload (`"Name:value"`).
+
+    Raises:
+        ProtocolError: It is no header.
+    """
     name, colon, value = line.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z0-9-]+", name.strip()) or re.search(r"[\r\n\0]", value):
-        raise ProtocolError("CreateRunFiles: the answer has a malformed upload header", where=where)
+        raise ProtocolError("The answer has a malformed upload header", where=where)
     return name.strip(), value.strip()
 
 
-__all__ = ["safe_path", "server_features", "upload_run_file"]
+__all__ = ["name_problem", "safe_path", "server_features", "upload_header", "upload_run_file"]

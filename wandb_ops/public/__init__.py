@@ -6,28 +6,75 @@
 from __future__ import annotations
 
 from wandb_ops.public.api import Api
+from wandb_ops.public.artifact_attributes import ArtifactTTL
+from wandb_ops.public.artifact_collections import (
+    ArtifactCollection,
+    ArtifactCollections,
+    Artifacts,
+    ArtifactType,
+    ArtifactTypes,
+    RunArtifacts,
+)
+from wandb_ops.public.artifact_entries import ArtifactManifest, ArtifactManifestEntry
+from wandb_ops.public.artifact_files import ArtifactFile, ArtifactFiles
+from wandb_ops.public.artifacts import Artifact
+from wandb_ops.public.console_logs import ConsoleLogLine, ConsoleLogs
 from wandb_ops.public.files import File, Files
 from wandb_ops.public.histogram import Histogram
 from wandb_ops.public.history import HistoryScan
+from wandb_ops.public.jobs import Job
 from wandb_ops.public.launch import QueuedRun, RunQueue
 from wandb_ops.public.projects import Project, Projects
+from wandb_ops.public.registries import Registry
+from wandb_ops.public.registry_search import Registries, RegistryCollections, RegistryVersions
+from wandb_ops.public.reports import BetaReport, Reports
 from wandb_ops.public.run import Run
 from wandb_ops.public.runs import Runs
 from wandb_ops.public.summary import HTTPSummary
+from wandb_ops.public.sweeps import Agent, AgentRuns, Sweep, Sweeps
+from wandb_ops.public.teams import Member, Organization, Team
 from wandb_ops.public.users import User
 
 __all__ = [
+    "Agent",
+    "AgentRuns",
     "Api",
+    "Artifact",
+    "ArtifactCollection",
+    "ArtifactCollections",
+    "ArtifactFile",
+    "ArtifactFiles",
+    "ArtifactManifest",
+    "ArtifactManifestEntry",
+    "ArtifactTTL",
+    "ArtifactType",
+    "ArtifactTypes",
+    "Artifacts",
+    "BetaReport",
+    "ConsoleLogLine",
+    "ConsoleLogs",
     "File",
     "Files",
     "HTTPSummary",
     "Histogram",
     "HistoryScan",
+    "Job",
+    "Member",
+    "Organization",
     "Project",
     "Projects",
     "QueuedRun",
+    "Registries",
+    "Registry",
+    "RegistryCollections",
+    "RegistryVersions",
+    "Reports",
     "Run",
+    "RunArtifacts",
     "RunQueue",
     "Runs",
+    "Sweep",
+    "Sweeps",
+    "Team",
     "User",
 ]

@@ -6,12 +6,25 @@ import logging
 import secrets
 import string
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from wandb_ops.errors import CredentialsError, UsageError
 from wandb_ops.protocol.documents import users as user_documents
 from wandb_ops.protocol.documents.projects import CREATE_PROJECT
 from wandb_ops.protocol.graphql import execute
-from wandb_ops.public.paths import DEFAULT_PROJECT, Defaults, RunPath, parse_project_path, parse_run_path
+from wandb_ops.public.api_accounts import AccountMethods
+from wandb_ops.public.api_artifacts import ArtifactQueries
+from wandb_ops.public.api_launch import LaunchMethods
+from wandb_ops.public.paths import (
+    DEFAULT_PROJECT,
+    Defaults,
+    RunPath,
+    kind_of,
+    parse_project_path,
+    parse_report_path,
+    parse_run_path,
+    parse_sweep_path,
+)
 from wandb_ops.public.projects import Project, Projects
 from wandb_ops.public.run import Run
 from wandb_ops.public.runs import Runs
@@ -23,19 +36,15 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from wandb_ops.public.launch import (
-        QueuedRun,
-        RunQueue,
-        RunQueuePrioritizationMode,
-        RunQueueResourceType,
-    )
+    from wandb_ops.public.reports import BetaReport, Reports
+    from wandb_ops.public.sweeps import Sweep
 
 logger = logging.getLogger("wandb_ops.public")
 
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
-class Api:
+class Api(ArtifactQueries, LaunchMethods, AccountMethods):
     """Queries and changes what a W&B server holds. Nothing is sent before a method needs it.
 
     May be shared between threads, forked and pickled; a pickle does not hold the key, which is found again in
@@ -98,7 +107,7 @@ class Api:
                 raise CredentialsError(
                     "The server knows no account for the API key", where=self.settings["base_url"]
                 )
-            self._viewer = User(node)
+            self._viewer = User(node, self._transport, own=True)
             self._default_entity = self._viewer.entity
         return self._viewer
 
@@ -261,7 +270,7 @@ class Api:
         """Read the TensorBoard event files below a folder into a run's history, and finish the run.
 
         Args:
-            root_dir: Folder with `tfevents` files, in it or below.
+            root_dir: Folder with `tfevents` files, in it or below; or its URL in a store (`s3://bucket/logs`).
             run_id: The run to write; None makes up an id. The same id again sends only what is new.
             project: Name of the project, made if missing; None is the default one, else "uncategorized".
             entity: User or team; None is the default one.
@@ -270,7 +279,8 @@ class Api:
             The run, as the server has it afterwards.
 
         Raises:
-            UsageError: There is no such folder, or no event file in it.
+            NotFoundError: There is no such folder, or no event file in it.
+            RunConflict: The run holds rows that this folder did not write.
         """
         from wandb_ops.tensorboard.sync import sync_directory
 
@@ -280,17 +290,27 @@ class Api:
         sync_directory(self._transport, root_dir, entity=owner, project=name, run_id=identifier)
         return Run(self._transport, owner, name, identifier)
 
-    def from_path(self, path: str) -> Project | Run:
-        """The project or run that a path or an address names, fetched now.
+    def from_path(self, path: str) -> Project | Run | Sweep | BetaReport:
+        """The project, run, sweep or report that a path or an address names, fetched now.
 
-        `project`, `entity/project`, `entity/project/run` and `entity/project/runs/run` are understood.
+        `project`, `entity/project`, `entity/project/run`, `entity/project/runs/run`,
+        `entity/project/sweeps/sweep` and `entity/project/reports/Title--ID` are understood. A report is
+        fetched when more than its title is asked for.
 
         Raises:
-            UsageError: The path names neither.
-            NotFoundError: There is no such project or run.
+            UsageError: The path names none of these.
+            NotFoundError: There is no such thing.
         """
         if not isinstance(path, str) or not path.strip("/ "):
             raise UsageError(f"{path!r} is not a path")
+        kind = kind_of(path)
+        if kind == "sweep":
+            return self.sweep(path)
+        if kind == "report":
+            from wandb_ops.public.reports import BetaReport
+
+            entity, name, title, identifier = parse_report_path(path)
+            return BetaReport(self._transport, {"id": identifier, "displayName": title}, entity, name)
         try:
             project = parse_project_path(path, self._defaults)
         except UsageError:
@@ -299,121 +319,40 @@ class Api:
         found.load()
         return found
 
-    # -- launch --------------------------------------------------------------------------------------------
+    # -- sweeps and reports --------------------------------------------------------------------------------
 
-    def create_run_queue(
-        self,
-        name: str,
-        type: RunQueueResourceType,
-        entity: str | None = None,
-        prioritization_mode: RunQueuePrioritizationMode | None = None,
-        config: Mapping[str, Any] | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-    ) -> RunQueue:
-        """Create a launch queue.
+    def sweep(self, path: str = "") -> Sweep:
+        """One sweep, fetched now.
 
         Args:
-            name: Its name, 1 to 64 characters.
-            type: "local-container", "local-process", "kubernetes", "sagemaker" or "gcp-vertex".
-            entity: User or team; None is the default one.
-            prioritization_mode: "V0" or None.
-            config: Default resource config; `{{variable}}` stands for a template variable.
-            template_variables: `{name: {"schema": {"type": "string", "number" or "integer", "default": ...,
-                "minimum": ..., "maximum": ..., "enum": [...]}}}`.
+            path: `entity/project/sweep_id`, a sweep's address in the app, or a shorter path with defaults
+                from the settings.
 
         Raises:
-            UsageError: (a ValueError) An argument is wrong, or there is a queue of that name.
+            NotFoundError: (a ValueError) There is no such sweep, or this account may not see it.
+            UsageError: That is not the path of a sweep.
         """
-        from wandb_ops.public.launch import RunQueue
-        from wandb_ops.public.queues import create_queue
+        from wandb_ops.public.sweeps import Sweep
 
-        state = create_queue(
-            self._transport,
-            entity=self.entity_or_default(entity),
-            name=name,
-            resource_type=type,
-            config=config,
-            template_variables=template_variables,
-            prioritization_mode=prioritization_mode,
-        )
-        return RunQueue(self._transport, state.name, state.entity, state)
+        return Sweep(self._transport, *parse_sweep_path(path, self._defaults))
 
-    def upsert_run_queue(
-        self,
-        name: str,
-        resource_config: Mapping[str, Any],
-        resource_type: RunQueueResourceType,
-        entity: str | None = None,
-        template_variables: Mapping[str, Any] | None = None,
-        external_links: Mapping[str, str] | None = None,
-        prioritization_mode: RunQueuePrioritizationMode | None = None,
-    ) -> RunQueue:
-        """Create a launch queue, or make the one that is there what the arguments say.
-
-        An argument left out keeps what is there (W&B's own call sets it back to nothing); pass `{}` or
-        "DISABLED" to empty it. When the queue is like that already, nothing is sent.
+    def reports(self, path: str = "", name: str | None = None, per_page: int = 50) -> Reports:
+        """The reports of a project, loaded page by page.
 
         Args:
-            name: Its name, 1 to 64 characters.
-            resource_config: Default resource config; `{{variable}}` stands for a template variable.
-            resource_type: "local-container", "local-process", "kubernetes", "sagemaker" or "gcp-vertex".
-            entity: User or team; None is the default one.
-            template_variables: As for `create_run_queue`.
-            external_links: `{label: url}`.
-            prioritization_mode: "V0" or "DISABLED".
+            path: `entity/project`, or `project`; empty is the default project.
+            name: Only the reports of that name.
+            per_page: Reports per request.
 
         Raises:
-            UsageError: (a ValueError) An argument is wrong.
+            UsageError: That is not the path of a project.
+            NotFoundError: On first use: there is no such project.
         """
-        from wandb_ops.public.launch import RunQueue
-        from wandb_ops.public.queues import upsert_queue
+        from wandb_ops.public.reports import Reports
 
-        change = upsert_queue(
-            self._transport,
-            entity=self.entity_or_default(entity),
-            name=name,
-            resource_type=resource_type,
-            resource_config=resource_config,
-            template_variables=template_variables,
-            external_links=external_links,
-            prioritization_mode=prioritization_mode,
-        )
-        return RunQueue(self._transport, change.after.name, change.after.entity, change.after)
-
-    def run_queue(self, entity: str, name: str) -> RunQueue:
-        """A launch queue, fetched when something is asked of it.
-
-        Args:
-            entity: User or team.
-            name: Its name.
-        """
-        from wandb_ops.public.launch import RunQueue
-
-        return RunQueue(self._transport, name, entity)
-
-    def queued_run(
-        self,
-        entity: str,
-        project: str,
-        queue_name: str,
-        run_queue_item_id: str,
-        project_queue: str | None = None,
-        priority: int | None = None,
-    ) -> QueuedRun:
-        """An item of a launch queue, to wait for.
-
-        Args:
-            entity: User or team.
-            project: Project that the run is logged to.
-            queue_name: The queue.
-            run_queue_item_id: The item.
-            project_queue: Project that holds the queue; None is W&B's usual one.
-            priority: As it was queued with.
-        """
-        from wandb_ops.public.launch import QueuedRun
-
-        return QueuedRun(
-            self._transport, entity, project, queue_name, run_queue_item_id, project_queue, priority
+        where = parse_project_path(path or None, self._defaults)
+        return Reports(
+            self._transport, where.entity, where.project, unquote(name) if name else None, per_page
         )
 
     def entity_or_default(self, entity: str | None) -> str:

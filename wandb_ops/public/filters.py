@@ -21,6 +21,10 @@ _KNOWN = sorted(_LOGICAL | _COMPARISONS | _LISTS | {"$exists", "$not", "$regex"}
 _HINT = f"Known are {', '.join(_KNOWN)}."
 _ORDER = re.compile(r"[+-]?(?:(?:config|summary_metrics)\.[^,$\n]+|[A-Za-z_][A-Za-z0-9_]*)")
 _MAX_DEPTH = 50
+_OWN_FIELDS = frozenset(
+    {"createdAt", "created_at", "updatedAt", "updated_at", "heartbeatAt", "heartbeat_at", "name", "sweep"}
+)
+_BRANCHES = frozenset({"config", "summary_metrics", "tags"})
 
 
 def check_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -128,3 +132,17 @@ def check_order(order: str | None) -> str:
             hint="Use + or - and one of created_at, heartbeat_at, config.KEY.value, summary_metrics.KEY.",
         )
     return order
+
+
+def metric_order(order: str) -> str:
+    """An order by a metric's plain name, as sweeps have it, as an order of runs.
+
+    Without a sign the highest comes first, as W&B has it. `loss` is `-summary_metrics.loss`; fields of a run,
+    and names below `config`, `summary_metrics` and `tags`, are what they say.
+
+    Raises:
+        UsageError: Not one field with at most one sign.
+    """
+    sign, key = (order[0], order[1:]) if order[:1] in {"+", "-"} else ("-", order)
+    own = key in _OWN_FIELDS or key.split(".")[0] in _BRANCHES
+    return check_order(f"{sign}{key if own else f'summary_metrics.{key}'}")

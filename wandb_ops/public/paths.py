@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PROJECT = "uncategorized"
 _RUN_HINT = "Write a run as entity/project/run."
+_SWEEP_HINT = "Write a sweep as entity/project/sweep_id."
+_REPORT_HINT = "Write a report as entity/project/reports/Title--ID."
 _PROJECT_HINT = "Write a project as entity/project."
 #: What follows a project in the app's addresses.
 _PAGES = frozenset(
@@ -78,13 +80,56 @@ def parse_run_path(path: str, defaults: Defaults) -> RunPath:
     Raises:
         UsageError: It is no run's path, or names no entity or project and there are no defaults.
     """
+    return RunPath(*_place(path, defaults, "run", _RUN_HINT))
+
+
+def parse_sweep_path(path: str, defaults: Defaults) -> tuple[str, str, str]:
+    """Entity, project and identifier of the sweep that `path` names, written as those of runs are.
+
+    Raises:
+        UsageError: It is no sweep's path, or names no entity or project and there are no defaults.
+    """
+    return _place(path, defaults, "sweep", _SWEEP_HINT)
+
+
+def parse_report_path(path: str) -> tuple[str, str, str, str]:
+    """Entity, project, title and identifier of the report that a path or an address names.
+
+    The last part is `Title--ID`, as in the app's addresses, or `Title-ID`, or the identifier alone.
+
+    Raises:
+        UsageError: It is no report's path.
+    """
+    parts = _segments(path)
+    if len(parts) != 4 or not parts[2].startswith("report") or not all(parts):
+        raise UsageError(f"{path!r} is not the path of a report", hint=_REPORT_HINT)
+    entity, project, _, last = parts
+    title, dashes, identifier = last.rpartition("--")
+    if not dashes:
+        title, _, identifier = last.rpartition("-")
+        if title and not identifier.startswith("Vm"):  # how the identifiers of views begin
+            raise UsageError(f"{path!r} ends with no identifier of a report", hint=_REPORT_HINT)
+    if not identifier:
+        raise UsageError(f"{path!r} ends with no identifier of a report", hint=_REPORT_HINT)
+    return entity, project, unquote(title.replace("-", " ")), identifier
+
+
+def kind_of(path: str) -> str:
+    """ "sweep", "report", or "" for the path of something else."""
+    parts = _segments(path)
+    if len(parts) != 4:
+        return ""
+    return next((kind for kind in ("sweep", "report") if parts[2].startswith(kind)), "")
+
+
+def _place(path: str, defaults: Defaults, kind: str, hint: str) -> tuple[str, str, str]:
     if not isinstance(path, str):
-        raise UsageError(f"A run's path is text, not {type(path).__name__}", hint=_RUN_HINT)
+        raise UsageError(f"A {kind}'s path is text, not {type(path).__name__}", hint=hint)
     entity: str | None = None
     project: str | None = None
     run_id: str | None
     parts = _segments(path)
-    if len(parts) == 4 and parts[2] in {"runs", "run"}:
+    if len(parts) == 4 and parts[2] in {f"{kind}s", kind}:
         entity, project, _, run_id = parts
     elif len(parts) == 3:
         entity, project, run_id = parts
@@ -98,17 +143,17 @@ def parse_run_path(path: str, defaults: Defaults) -> RunPath:
     elif len(parts) == 1:
         run_id = parts[0]
     elif not parts:
-        run_id = defaults.setting("run")
+        run_id = defaults.setting("run") if kind == "run" else None
     else:
-        raise UsageError(f"{path!r} is not the path of a run", hint=_RUN_HINT)
+        raise UsageError(f"{path!r} is not the path of a {kind}", hint=hint)
     project = project if project is not None else defaults.setting("project")
     if not run_id:
-        raise UsageError(f"{path!r} names no run", hint=_RUN_HINT)
+        raise UsageError(f"{path!r} names no {kind}", hint=hint)
     if not project:
-        raise UsageError(f"{path!r} names no project, and there is no default one", hint=_RUN_HINT)
+        raise UsageError(f"{path!r} names no project, and there is no default one", hint=hint)
     if entity == "":
-        raise UsageError(f"{path!r} names no entity", hint=_RUN_HINT)
-    return RunPath(entity or defaults.entity(path, _RUN_HINT), project, run_id)
+        raise UsageError(f"{path!r} names no entity", hint=hint)
+    return entity or defaults.entity(path, hint), project, run_id
 
 
 def parse_project_path(path: str | None, defaults: Defaults) -> ProjectPath:

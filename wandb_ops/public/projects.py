@@ -16,6 +16,8 @@ from wandb_ops.public.users import User
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wandb_ops.public.artifact_collections import ArtifactCollections, ArtifactTypes
+    from wandb_ops.public.sweeps import Sweeps
     from wandb_ops.transport.session import Transport
 
 
@@ -75,7 +77,7 @@ class Project(Attrs):
         node = self._attr("user")
         if not node:
             raise NotFoundError("The server does not tell who owns the project", where=self._where)
-        return User(node)
+        return User(node, self._transport)
 
     @property
     def path(self) -> list[str]:
@@ -87,6 +89,57 @@ class Project(Attrs):
         """The project's page in the W&B app."""
         entity, name = (quote(part, safe="") for part in self.path)
         return f"{self._transport.settings.app_url}/{entity}/{name}/workspace"
+
+    def sweeps(
+        self,
+        per_page: int = 50,
+        filters: Mapping[str, Any] | None = None,
+        order: str | None = None,  # noqa: ARG002 - W&B's argument, which it ignores, too
+    ) -> Sweeps:
+        """Its sweeps, the newest first, loaded page by page.
+
+        Args:
+            per_page: Sweeps per request.
+            filters: As for `Api.runs`, on fields of a sweep such as `state`, `displayName`, `createdAt`.
+            order: Accepted as W&B does; the server has one order only.
+        """
+        from wandb_ops.public.sweeps import Sweeps
+
+        return Sweeps(self._transport, self._entity, self._name, per_page, filters)
+
+    def artifacts_types(self, per_page: int = 50) -> ArtifactTypes:
+        """The types of its artifacts, loaded page by page."""
+        from wandb_ops.public.artifact_collections import ArtifactTypes
+
+        return ArtifactTypes(self._transport, self._entity, self._name, per_page=per_page)
+
+    def collections(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        order: str | None = None,
+        per_page: int = 50,
+        start: str | None = None,
+    ) -> ArtifactCollections:
+        """Its artifact collections, of all types, loaded page by page.
+
+        Args:
+            filters: MongoDB's query language over `name`, `createdAt`, `tag`, ...
+            order: + or - and a key, such as "-createdAt".
+            per_page: Collections per request.
+            start: `cursor` of an earlier result, to go on from there.
+        """
+        from wandb_ops.public.artifact_collections import ArtifactCollections
+
+        return ArtifactCollections(
+            self._transport,
+            self._entity,
+            self._name,
+            None,
+            filters=filters,
+            order=order,
+            per_page=per_page,
+            start=start,
+        )
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """HTML that shows the project's page in a notebook."""

@@ -20,6 +20,7 @@ from wandb_ops.protocol.graphql import execute
 from wandb_ops.public.attrs import iframe
 from wandb_ops.public.document import Document, parse_object
 from wandb_ops.public.history import HistoryScan
+from wandb_ops.public.run_artifacts import ArtifactUse
 from wandb_ops.public.run_attributes import RunAttributes
 from wandb_ops.public.saving import FIELDS, Edits, save
 from wandb_ops.public.summary import HTTPSummary
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from wandb_ops.public.console_logs import ConsoleLogs
     from wandb_ops.public.files import File, Files
+    from wandb_ops.public.sweeps import Sweep, SweepBook
     from wandb_ops.transport.session import Transport
 
 #: States that a run does not leave by itself.
@@ -44,7 +47,7 @@ class HeavyLoader(Protocol):
     def load_heavy(self) -> None: ...
 
 
-class Run(RunAttributes):
+class Run(ArtifactUse, RunAttributes):
     """One run.
 
     Changes to `config`, `summary`, `name`, `notes`, `description`, `tags`, `group` and `job_type` are local
@@ -57,6 +60,7 @@ class Run(RunAttributes):
         run_id: The run's identifier.
         attrs: The run's node, where it is known; else it is fetched.
         loader: Fetches the heavy fields that `attrs` lacks.
+        sweep_book: Knows the run's sweep, together with those of other runs.
 
     Raises:
         NotFoundError: There is no such run, or this account may not see it.
@@ -71,12 +75,14 @@ class Run(RunAttributes):
         attrs: Mapping[str, Any] | None = None,
         *,
         loader: HeavyLoader | None = None,
+        sweep_book: SweepBook | None = None,
     ) -> None:
         self._transport = transport
         self._entity = entity
         self._project = project
         self._run_id = run_id
         self._loader = loader
+        self._sweep_book = sweep_book
         self._attrs = {}
         self._config = Document(None, where=f"config of {self._where}", wrapped=True)
         self._summary_document = Document(None, where=f"summary of {self._where}", wrapped=False)
@@ -133,6 +139,17 @@ class Run(RunAttributes):
         from wandb_ops.history.ref import run_counts
 
         return run_counts(self._transport, self._ref).last_step
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """The sweep that it belongs to; None when it belongs to none, or that is gone."""
+        if not self.sweep_name:
+            return None
+        if self._sweep_book is None:
+            from wandb_ops.public.sweeps import SweepBook
+
+            self._sweep_book = SweepBook(self._transport, self._entity, self._project)
+        return self._sweep_book.get(self.sweep_name)
 
     @property
     def metadata(self) -> dict[str, Any] | None:
@@ -338,6 +355,17 @@ class Run(RunAttributes):
             min_step=min_step,
             max_step=max_step,
         )
+
+    def console_logs(self, *, per_page: int = 1000, last: int | None = None) -> ConsoleLogs:
+        """What the run's process wrote to its console, line by line, loaded while it is iterated over.
+
+        Args:
+            per_page: Lines per request.
+            last: Only that many of the last lines, in one request; the server has a limit of its own.
+        """
+        from wandb_ops.public.console_logs import ConsoleLogs
+
+        return ConsoleLogs(self, per_page=per_page, last=last)
 
     # -- files ---------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from wandb_ops.errors import NotFoundError, UsageError
 from wandb_ops.protocol import values
@@ -17,6 +17,10 @@ from wandb_ops.public.run import Run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+    import polars as pl
+
+    from wandb_ops.public.sweeps import SweepBook
     from wandb_ops.transport.session import Transport
 
 
@@ -105,6 +109,7 @@ class Runs(SizedPaginator[Run]):
         self.filters = check_filters(filters)
         self.order = check_order(order)
         self._lazy = lazy
+        self._sweep_book: SweepBook | None = None
         super().__init__(per_page=per_page, start=start, where=f"runs of {entity}/{project}")
 
     def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
@@ -125,12 +130,104 @@ class Runs(SizedPaginator[Run]):
 
     def _convert(self, nodes: list[dict[str, Any]]) -> list[Run]:
         page = LightPage(self._transport, self.entity, self.project) if self._lazy else None
+        book = self.sweep_book
+        book.want(node.get("sweepName") for node in nodes)
         runs = [
-            Run(self._transport, self.entity, self.project, node["name"], node, loader=page) for node in nodes
+            Run(self._transport, self.entity, self.project, node["name"], node, loader=page, sweep_book=book)
+            for node in nodes
         ]
         if page is not None:
             page.runs = runs
         return runs
+
+    @property
+    def sweep_book(self) -> SweepBook:
+        """The sweeps of these runs, asked for together when the first is needed."""
+        from wandb_ops.public.sweeps import SweepBook
+
+        if self._sweep_book is None:
+            self._sweep_book = SweepBook(self._transport, self.entity, self.project)
+        return self._sweep_book
+
+    @overload
+    def histories(
+        self,
+        samples: int = 500,
+        keys: list[str] | None = None,
+        x_axis: str = "_step",
+        format: Literal["default"] = "default",
+        stream: Literal["default", "system"] = "default",
+    ) -> list[dict[str, Any]]: ...
+    @overload
+    def histories(
+        self,
+        samples: int = 500,
+        keys: list[str] | None = None,
+        x_axis: str = "_step",
+        *,
+        format: Literal["pandas"],
+        stream: Literal["default", "system"] = "default",
+    ) -> pd.DataFrame: ...
+    @overload
+    def histories(
+        self,
+        samples: int = 500,
+        keys: list[str] | None = None,
+        x_axis: str = "_step",
+        *,
+        format: Literal["polars"],
+        stream: Literal["default", "system"] = "default",
+    ) -> pl.DataFrame: ...
+
+    def histories(
+        self,
+        samples: int = 500,
+        keys: list[str] | None = None,
+        x_axis: str = "_step",
+        format: Literal["default", "pandas", "polars"] = "default",
+        stream: Literal["default", "system"] = "default",
+    ) -> list[dict[str, Any]] | pd.DataFrame | pl.DataFrame:
+        """A sample of the history of every run, several runs per request.
+
+        Args:
+            samples: Rows of each run, at most.
+            keys: Metrics to take; only rows that have all of them come.
+            x_axis: Metric that orders the rows, when `keys` are given.
+            format: "default" for a list of dicts, "pandas", or "polars" where that is installed.
+            stream: "default" for metrics, "system" for measurements of the machine.
+
+        Returns:
+            The rows in the order of the runs, each with its `run_id`. Frames have their columns sorted by
+            name; cells that a row does not have are null.
+
+        Raises:
+            UsageError: An argument is of the wrong kind.
+        """
+        from wandb_ops.history.many import sampled_many
+
+        if format not in {"default", "pandas", "polars"}:
+            raise UsageError(f"format is 'default', 'pandas' or 'polars', not {format!r}", where=self._where)
+        found = sampled_many(
+            self._transport,
+            self.entity,
+            self.project,
+            (run.id for run in self),
+            samples=samples,
+            keys=keys,
+            x_axis=x_axis,
+            stream=stream,
+        )
+        rows = [row | {"run_id": run_id} for run_id, each in found for row in each]
+        if format == "default":
+            return rows
+        names = sorted({name for row in rows for name in row})
+        if format == "pandas":
+            import pandas as pd
+
+            return pd.DataFrame.from_records(rows, columns=names)
+        import polars as pl
+
+        return pl.from_dicts(rows, infer_schema_length=None).select(names) if rows else pl.DataFrame()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.entity}/{self.project}>"

@@ -1,20 +1,29 @@
-"""A run's exact history becomes one file."""
+"""Exact histories become files: one run's, or those of a whole project."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wandb_ops.errors import RunConflict
-from wandb_ops.steps.results import ColumnInfo, ExportResult
+from wandb_ops.steps.results import (
+    ColumnInfo,
+    ExportPlanResult,
+    ExportResult,
+    NotTakenInfo,
+    ProjectExportResult,
+    VerifyResult,
+)
 from wandb_ops.steps.runs import run_status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from wandb_ops.public.api import Api
 
 Format = Literal["parquet", "csv", "jsonl"]
+ProjectFormat = Literal["parquet", "csv", "jsonl", "delta"]
+What = Literal["runs", "history", "system", "files"]
 
 
 def export_history(
@@ -75,3 +84,132 @@ def export_history(
     values = asdict(exported)
     values["columns"] = tuple(ColumnInfo(name=name, type=kind) for name, kind in exported.columns)
     return ExportResult(**values)
+
+
+def export_project(
+    api: Api,
+    *,
+    project: str,
+    to: str,
+    entity: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    keys: Sequence[str] | None = None,
+    format: ProjectFormat = "parquet",
+    include: Sequence[What] = ("runs", "history"),
+    shard: Mapping[str, Any] | None = None,
+    force: bool = False,
+    concurrency: int = 8,
+    progress: bool | None = None,
+) -> ProjectExportResult:
+    """Bring every run of a project to `to`; what did not change costs no request of its own.
+
+    A run that fails does not keep the others back and does not raise: it is named in `not_taken`, and what an
+    earlier export left of it stands. Look at `ok`.
+
+    Args:
+        api: The client.
+        project: Project name, or "entity/project".
+        to: Folder, or URL of one.
+        entity: User or team; None for the client's default.
+        filters: Only runs that match, in W&B's filter language.
+        keys: History columns to keep; None keeps all.
+        format: One file per run ("parquet", "csv", "jsonl"), or Delta Lake tables ("delta").
+        include: What to take of "runs", "history", "system" (system metrics) and "files".
+        shard: One of the `shards` of `plan_export`: take only its runs.
+        force: Fetch even what has not changed.
+        concurrency: Requests at once.
+        progress: Show bars; None does when stderr is a terminal.
+
+    Raises:
+        UsageError: Arguments that make no sense, or a destination that holds something else.
+        NotFoundError: There is no such project.
+    """
+    from wandb_ops.export.engine import export_project as export
+
+    done = export(
+        api,
+        project=project,
+        to=to,
+        entity=entity,
+        filters=filters,
+        keys=keys,
+        format=format,
+        include=include,
+        shard=shard,
+        force=force,
+        concurrency=concurrency,
+        progress=progress,
+    )
+    values = asdict(done)
+    values["not_taken"] = tuple(
+        NotTakenInfo(run_id=n.run_id, what=n.what, error=n.error, message=n.message, retryable=n.retryable)
+        for n in done.not_taken
+    )
+    return ProjectExportResult(**values)
+
+
+def plan_export(
+    api: Api,
+    *,
+    project: str,
+    to: str,
+    entity: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    keys: Sequence[str] | None = None,
+    format: ProjectFormat = "parquet",
+    include: Sequence[What] = ("runs", "history"),
+    shards: int = 1,
+    force: bool = False,
+) -> ExportPlanResult:
+    """What `export_project` with the same arguments would fetch; only the list of runs is asked for.
+
+    Args:
+        shards: How many parts of about equal work to make at most; each is a JSON value for
+            `export_project(shard=)`. Exported in any order, twice or side by side, they come to the same as
+            one export. The other arguments are those of `export_project`.
+    """
+    from wandb_ops.export.engine import plan_export as plan
+
+    planned = plan(
+        api,
+        project=project,
+        to=to,
+        entity=entity,
+        filters=filters,
+        keys=keys,
+        format=format,
+        include=include,
+        shards=shards,
+        force=force,
+    )
+    return ExportPlanResult(**asdict(planned))
+
+
+def verify_export(
+    api: Api,
+    *,
+    project: str,
+    to: str,
+    entity: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    keys: Sequence[str] | None = None,
+    format: ProjectFormat = "parquet",
+    include: Sequence[What] = ("runs", "history"),
+) -> VerifyResult:
+    """Read an export of a project again and compare it with its marks and with the server's list of runs.
+
+    The arguments are those of `export_project`. No history is asked for.
+    """
+    from wandb_ops.export.verify_project import verify_export as verify
+
+    found = verify(
+        api,
+        project=project,
+        to=to,
+        entity=entity,
+        filters=filters,
+        keys=keys,
+        format=format,
+        include=include,
+    )
+    return VerifyResult(**asdict(found))

@@ -99,6 +99,20 @@ class QueueResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueuedJobResult(Result):
+    """A job on a launch queue."""
+
+    entity: str
+    project: str  # that the run is logged to
+    queue: str
+    item_id: str  # "" when the run was there already and nothing was queued
+    run_id: str  # "" when the agent is to make one up
+    path: str  # entity/project/run_id; "" without a run_id
+    url: str  # page of the queues in the W&B app
+    enqueued: bool  # True when this very call put it there
+
+
+@dataclass(frozen=True, kw_only=True)
 class ColumnInfo(Result):
     """One column of an exported table."""
 
@@ -125,6 +139,77 @@ class ExportResult(Result):
     complete: bool  # False only while the run is still being written
     state: str
     left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotTakenInfo(Result):
+    """One part of one run that could not be exported; what an earlier export left of it stands."""
+
+    run_id: str  # "" for the table of runs
+    what: Literal["runs", "history", "system", "files"]
+    error: str  # class of the error
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectExportResult(Result):
+    """A project at its destination, and what could not be taken there."""
+
+    entity: str
+    project: str
+    url: str
+    uri: str
+    format: Literal["parquet", "csv", "jsonl", "delta"]
+    include: tuple[str, ...]
+    runs: int  # looked at
+    written: int  # parts of runs (history, system metrics, files) written anew or extended
+    unchanged: int  # parts of runs that were there already
+    rows: int  # history rows written
+    system_rows: int
+    files: int
+    bytes: int
+    deleted_upstream: tuple[str, ...]  # run ids that the destination keeps and the server has no longer
+    not_taken: tuple[NotTakenInfo, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything asked for is at the destination."""
+        return not self.not_taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlanResult(Result):
+    """What an export of a project would fetch."""
+
+    entity: str
+    project: str
+    url: str
+    uri: str
+    format: Literal["parquet", "csv", "jsonl", "delta"]
+    include: tuple[str, ...]
+    runs: int
+    changed: int  # runs of which something is to be fetched
+    rows: int
+    system_rows: int
+    requests: int  # at least
+    shards: tuple[dict[str, Any], ...]  # each a value for `export_project(shard=)`
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyResult(Result):
+    """What was found when an export of a project was checked."""
+
+    uri: str
+    ok: bool  # everything holds what it says
+    current: bool  # and the server has nothing that is newer or missing there
+    parts: int
+    rows: int
+    problems: tuple[str, ...]
+    missing: tuple[str, ...]
+    stale: tuple[str, ...]
+    deleted_upstream: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +242,7 @@ class SnapshotResult(Result):
     best: tuple[MetricBest, ...]
     new_runs: int  # not in the previous snapshot
     previous: str | None  # uri of the snapshot compared with
+    report: str = ""  # uri of the page; "" when none was asked for
     left_out: dict[str, int] = field(default_factory=dict)
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 HISTORY_FILE = "wandb-history.jsonl"
 
+# W&B shows a run as crashed when nobody was heard from it for some minutes. Nobody ended it: the task that
+# fills it may be between two tries, or its next task still queued. So its own steps may go on with it.
+_ENDED_STATES = TERMINAL_STATES - {"crashed"}
+
 OnFinished = Literal["error", "adopt", "resume"]
 
 
@@ -36,7 +40,8 @@ def create_run(
     """Make the run with this id, or find it again.
 
     The same arguments twice leave one run: with `run_id` from the caller (`stable_run_id`), a retried
-    task gets its own run back with `created=False`. A run that has ended is never reopened silently.
+    task gets its own run back with `created=False`. A run that has ended is never reopened silently; one
+    that W&B shows as crashed has only fallen silent, and goes on.
 
     Args:
         api: The client.
@@ -62,7 +67,7 @@ def create_run(
     run_id = run_id or random_run_id()
     path = f"{entity}/{project}/{run_id}"
     existing = _find(api, path)
-    if existing is not None and existing.state in TERMINAL_STATES:
+    if existing is not None and existing.state in _ENDED_STATES:
         if on_finished == "error":
             raise RunConflict(
                 f"the run exists and is {existing.state}",
@@ -110,7 +115,8 @@ def log_metrics(
 
     Raises:
         RunConflict: The server's history does not fit `first_line`, or its last row is not the one this
-            call would have written there: someone else writes this run.
+            call would have written there: someone else writes this run. Or there are rows to add and the
+            run has ended: they would reopen it, and nobody would end it again.
     """
     from wandb_ops.protocol import values
     from wandb_ops.protocol.filestream import FileStream
@@ -133,6 +139,12 @@ def log_metrics(
         )
     if skipped:
         _must_match(wanted[skipped - 1], status.last_history_row, run)
+    if skipped < len(wanted) and found.state in _ENDED_STATES:
+        raise RunConflict(
+            f"the run has ended as {found.state}; {len(wanted) - skipped} more rows would reopen it",
+            where=run,
+            hint='Reopen it with create_run(..., on_finished="resume"), and end it again afterwards.',
+        )
     summary: dict[str, Any] = dict(status.summary)
     lines: list[str] = []
     started = summary.get("_timestamp", 0.0) - summary.get("_runtime", 0.0) if lines_there else None
@@ -170,7 +182,8 @@ def finish_run(
 ) -> RunResult:
     """End a run: `finished` for exit code 0, `failed` for any other.
 
-    Repeating it is harmless. A run that has already ended differently is not changed.
+    Repeating it is harmless. A run that has already ended differently is not changed; one that W&B shows as
+    crashed has only fallen silent, and is ended.
 
     Raises:
         RunConflict: The run has ended with the opposite outcome.
@@ -178,9 +191,13 @@ def finish_run(
     from wandb_ops.protocol.filestream import FileStream
 
     found = api.run(run)
-    if found.state in TERMINAL_STATES:
+    if found.state in _ENDED_STATES:
         if (found.state in SUCCESS_STATES) != (exit_code == 0):
-            raise RunConflict(f"the run has already ended as {found.state}", where=run)
+            raise RunConflict(
+                f"the run has already ended as {found.state}",
+                where=run,
+                hint='Reopen it with create_run(..., on_finished="resume") to end it otherwise.',
+            )
         return _result(found, created=False)
     if summary:
         found.summary.update(dict(summary))

@@ -24,8 +24,11 @@ def snapshot(
     metrics: Mapping[str, Literal["min", "max"]] | None = None,
     filters: Mapping[str, Any] | None = None,
     at: str | None = None,
+    format: Literal["parquet", "delta"] = "parquet",
+    report: str | None = None,
 ) -> SnapshotResult:
-    """Write state, config and summary of every run of a project to one Parquet file in folder `to`.
+    """Write state, config and summary of every run of a project to one Parquet file in folder `to`, or add
+    them to the table `snapshots` of the lake `to`.
 
     Args:
         api: The client.
@@ -36,6 +39,8 @@ def snapshot(
         filters: Only runs that match, in W&B's filter language.
         at: ISO 8601 time the snapshot is for; None for now. The same `at` writes the same file, so an
             orchestrator passes the time of its own run.
+        format: "parquet", or "delta" for a lake.
+        report: Path or URL of an HTML page to write; it needs no network.
     """
     from wandb_ops.snapshot import take_snapshot
 
@@ -47,6 +52,8 @@ def snapshot(
         metrics=dict(metrics or {}),
         filters=dict(filters) if filters else None,
         at=parse_time(at),
+        format=format,
+        report=report,
     )
     values = asdict(taken)
     values["best"] = tuple(MetricBest(**asdict(best)) for best in taken.best)

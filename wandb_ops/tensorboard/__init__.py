@@ -1,7 +1,8 @@
 """TensorBoard event files to W&B history, without tensorboard, protobuf or tensorflow.
 
-`records` finds whole records, `decode` and `template` read events, `rows` and `merge` make history rows of
-them, `writer` and `sync` send them. numpy and the transport are loaded on first use.
+`sources` gives bytes, `records` finds whole records in them, `decode` reads events (`template` and `shapes`
+many at a time), `rows` and `merge` make history rows, `writer` and `sync` send them. numpy and the transport
+are loaded on first use.
 """
 
 from __future__ import annotations

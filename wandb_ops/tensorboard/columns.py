@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,16 +25,14 @@ if TYPE_CHECKING:
 NO_EXTRA = -1
 
 
-@dataclass(frozen=True, slots=True)
-class MediaFile:
+class MediaFile(NamedTuple):
     """A file that a history value refers to."""
 
     name: str  # media/images/<sha256>.png
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(NamedTuple):
     """A value that is no plain float: its JSON text, and the files it refers to."""
 
     text: bytes
@@ -121,6 +119,7 @@ class Context:
     # Writers may name the plugin of a tag only once: tag -> (number of the record that named it, plugin).
     plugins: dict[bytes, tuple[int, str]] = field(default_factory=dict)
     hparams: dict[str, Any] = field(default_factory=dict)
+    pr_curves: set[bytes] = field(default_factory=set)  # tags; each gets a chart
     left_out: Counter[str] = field(default_factory=Counter)
     records: int = 0  # decoded so far
     known_tags: dict[int, KnownTags] = field(default_factory=dict)  # tag length -> tags, for `template`

@@ -1,7 +1,8 @@
 """CRC-32C over many byte rows at once, in numpy.
 
 TFRecord framing protects each length and each payload with a masked CRC-32C (Castagnoli). A Python loop over
-bytes is too slow and the C packages are one more dependency, so the linearity of the CRC is used: the CRC of
+bytes is too slow and the C packages are one more dependency (where one is installed, long records go to it),
+so the linearity of the CRC is used: the CRC of
 a row is the xor of one table entry per 16-bit word, the table chosen by the word's distance from the end.
 Rows longer than a segment are cut into segments whose CRCs are combined pairwise ("append n zero bytes" is a
 linear map, kept as two 65536-entry tables). Leading zero bytes do not change a raw CRC (initial value 0), so
@@ -10,12 +11,15 @@ rows of different lengths share one matrix, padded on the left.
 
 from __future__ import annotations
 
+import importlib
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     U8 = NDArray[np.uint8]
@@ -160,9 +164,51 @@ def masked_crc_rows(block: U8, lengths: int | NDArray[np.int64]) -> U32:
     return masked(_raw_rows(block) ^ initial ^ np.uint32(_ALL_ONES))
 
 
+@cache
+def compiled() -> Callable[[memoryview], int] | None:
+    """CRC-32C by a C package, `crc32c` or `google-crc32c`; None when neither is installed."""
+    try:
+        function: Callable[[memoryview], int] = importlib.import_module("crc32c").crc32c
+    except ImportError:
+        pass
+    else:
+        return function
+    try:
+        google = importlib.import_module("google_crc32c")
+    except ImportError:
+        return None
+    if google.implementation != "c":
+        return None
+    value: Callable[[bytes], int] = google.value
+    return lambda data: value(bytes(data))  # it takes no views
+
+
+@cache
+def _byte_table() -> list[int]:
+    """Entry b: raw CRC of byte b."""
+    table: list[int] = _word_table(0)[np.arange(256) << 8].tolist()
+    return table
+
+
+def length_crc(length: int) -> int:
+    """Masked CRC of the 8-byte header that says `length`."""
+    if length < _WORDS:
+        return int(length_crc_table()[length])
+    table = _byte_table()
+    crc = _ALL_ONES
+    for byte in length.to_bytes(8, "little"):
+        crc = (crc >> 8) ^ table[(crc ^ byte) & 0xFF]
+    crc ^= _ALL_ONES
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & _ALL_ONES
+
+
 def masked_crc(data: bytes | memoryview) -> int:
     """Masked CRC-32C of one byte string."""
     length = len(data)
+    fast = compiled()
+    if fast is not None:
+        crc = fast(memoryview(data))
+        return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & _ALL_ONES
     width = padded_width(length)
     block = np.zeros((1, width), dtype=np.uint8)
     if length:
@@ -173,5 +219,5 @@ def masked_crc(data: bytes | memoryview) -> int:
 @cache
 def length_crc_table() -> U32:
     """Masked CRC of the 8-byte header of every length below 65536."""
-    headers = np.arange(_WORDS, dtype="<u8").view(np.uint8).reshape(_WORDS, 8)
-    return masked_crc_rows(headers, 8)
+    # Of such a header only the first word is not zero, and zeros add nothing to a raw CRC.
+    return masked(_word_table(3) ^ np.uint32(_initial(8)) ^ np.uint32(_ALL_ONES))

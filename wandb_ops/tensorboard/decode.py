@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wandb_ops.tensorboard import media, tensors, wire
+from wandb_ops.tensorboard import media, shapes, tensors, wire
 from wandb_ops.tensorboard.columns import NO_EXTRA, Columns, Context, Extra
 
 if TYPE_CHECKING:
@@ -38,6 +38,19 @@ class _Sink:
     extra: list[int] = field(default_factory=list)
     extras: list[Extra] = field(default_factory=list)
     record: list[int] = field(default_factory=list)  # position of the event among those decoded
+
+    def add(self, wall: float, step: int, tag: int, value: Extra | float, record: int) -> None:
+        self.wall.append(wall)
+        self.step.append(step)
+        self.record.append(record)
+        self.tag.append(tag)
+        if isinstance(value, Extra):
+            self.value.append(0.0)
+            self.extra.append(len(self.extras))
+            self.extras.append(value)
+        else:
+            self.value.append(value)
+            self.extra.append(NO_EXTRA)
 
     def columns(self) -> Columns:
         return Columns(
@@ -67,7 +80,13 @@ class _Value:
 
 
 def decode_records(
-    data: bytes, offsets: Iterable[int], lengths: Iterable[int], records: Iterable[int], context: Context
+    data: bytes,
+    offsets: list[int],
+    lengths: list[int],
+    records: Iterable[int],
+    context: Context,
+    *,
+    by_shape: bool = True,
 ) -> tuple[Columns, NDArray[np.int64]]:
     """Decode payloads.
 
@@ -77,12 +96,21 @@ def decode_records(
         lengths: How long it is.
         records: The running number of each record in its directory, growing.
         context: What is remembered between records; tags, plugins, hparams and counts are added to it.
+        by_shape: Read histograms and images by `shapes` where it can; the values are the same.
 
     Returns:
         The values, and for each the running number of its record.
     """
     sink = _Sink()
-    for offset, length, record in zip(offsets, lengths, records, strict=True):
+    shaped = shapes.find(data, offsets, lengths) if by_shape else {}
+    for position, (offset, length, record) in enumerate(zip(offsets, lengths, records, strict=True)):
+        event = shaped.get(position)
+        if event is not None:
+            value = event.value(data)
+            if value is not None:
+                tag = context.tags.id(data[event.tag_start : event.tag_end])
+                sink.add(event.wall, event.step, tag, value, record)
+                continue
         mark = len(sink.step)
         try:
             _event(data, offset, offset + length, record, context, sink)
@@ -115,17 +143,7 @@ def _event(data: bytes, start: int, end: int, record: int, context: Context, sin
             taken = _take(data, value, record, context)
             if taken is None:
                 continue
-            sink.wall.append(wall)
-            sink.step.append(step)
-            sink.record.append(record)
-            sink.tag.append(context.tags.id(value.tag))
-            if isinstance(taken, Extra):
-                sink.value.append(0.0)
-                sink.extra.append(len(sink.extras))
-                sink.extras.append(taken)
-            else:
-                sink.value.append(taken)
-                sink.extra.append(NO_EXTRA)
+            sink.add(wall, step, context.tags.id(value.tag), taken, record)
 
 
 def parse_value(data: bytes, start: int, end: int) -> _Value:
@@ -173,7 +191,7 @@ def _take(data: bytes, value: _Value, record: int, context: Context) -> Extra | 
     elif value.kind == 6:
         taken, reason = _audio(data, value.at, value.end), "audio of unknown format"
     elif value.kind == 8:
-        taken, reason = _tensor(data, value, context.plugin_of(value.tag, record))
+        taken, reason = _tensor(data, value, record, context)
     elif value.kind == 3:
         taken, reason = None, "histogram of an obsolete kind"
     else:
@@ -183,8 +201,9 @@ def _take(data: bytes, value: _Value, record: int, context: Context) -> Extra | 
     return taken
 
 
-def _tensor(data: bytes, value: _Value, plugin: str) -> tuple[Extra | float | None, str]:
+def _tensor(data: bytes, value: _Value, record: int, context: Context) -> tuple[Extra | float | None, str]:
     """The value of a tensor summary, by its plugin; the reason when it has none."""
+    plugin = context.plugin_of(value.tag, record)
     if plugin == "mesh":
         return None, "mesh"
     try:
@@ -202,7 +221,10 @@ def _tensor(data: bytes, value: _Value, plugin: str) -> tuple[Extra | float | No
     if plugin == "histograms":
         return media.tensor_histogram(array), "histogram tensor of another shape"
     if plugin == "pr_curves":
-        return media.pr_curve(array), "pr curve of another shape"
+        curve = media.pr_curve(array)
+        if curve is not None:
+            context.pr_curves.add(value.tag)
+        return curve, "pr curve of another shape"
     return None, f"tensor of plugin {plugin!r}" if plugin else "tensor without plugin"
 
 
@@ -215,8 +237,10 @@ def _strings(tensor: tensors.Tensor, plugin: str) -> tuple[Extra | float | None,
             return None, "image tensor without images"
         return media.images(strings[2:], int(strings[0]), int(strings[1])), "image of unknown format"
     if plugin == "audio" and strings:
-        # Rows of (encoded clip, label); W&B's history has one clip per value.
-        return media.audio(strings[0], "audio/wav"), "audio of unknown format"
+        # Rows of (encoded clip, label), or clips alone.
+        labelled = len(tensor.shape) == 2 and tensor.shape[1] == 2
+        clips, labels = (strings[0::2], strings[1::2]) if labelled else (strings, [])
+        return media.audio_clips(clips, labels), "audio of unknown format"
     return None, f"tensor of plugin {plugin!r}" if plugin else "tensor without plugin"
 
 
@@ -310,6 +334,20 @@ def _struct_value(data: bytes, start: int, end: int) -> Any:
                 if n == 1 and k == wire.BYTES
             ]
     return item
+
+
+def step_of_values(data: bytes, start: int, end: int) -> int | None:
+    """The step of an event that has values; None for one that has none."""
+    step, has_values = 0, False
+    try:
+        for number, kind, a, b in wire.fields(data, start, end):
+            if number == 2 and kind == wire.VARINT:
+                step = wire.signed(a)
+            elif number == 5 and kind == wire.BYTES:
+                has_values = has_values or b > a
+    except wire.WireError:
+        return None
+    return step if has_values else None
 
 
 def session_start_step(data: bytes, start: int, end: int) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_FLOAT = struct.Struct("<d")
 MAX_BINS = 512  # what W&B draws
 _HUGE = 1e300  # TF1 closes its outer bins with the largest double
 _NAME_LENGTH = 32  # hex digits of the sha256
@@ -97,6 +99,34 @@ def proto_histogram(
     return histogram(edges, counts)
 
 
+def packed_histogram(data: bytes, limits_at: int, counts_at: int, size: int, low: float) -> Extra | None:
+    """As `proto_histogram`, of `size` bytes of limits and as many of counts that lie in `data`.
+
+    None when it is not an everyday histogram: no bins, edges at the end of the numbers, NaN.
+    """
+    bins, torn = divmod(size, 8)
+    if torn or not bins:
+        return None
+    limits = np.frombuffer(data, "<f8", bins, limits_at)
+    first, last = float(limits[0]), float(limits[-1])
+    if not (-_HUGE < first < _HUGE and -_HUGE < last < _HUGE):
+        return None
+    if bins > 1 and _FLOAT.unpack_from(data, counts_at)[0] == 0:
+        counts, left = np.frombuffer(data, "<f8", bins - 1, counts_at + 8), None
+    else:
+        counts, left = np.frombuffer(data, "<f8", bins, counts_at), min(low, first)
+    if len(counts) > MAX_BINS:
+        limits, counts = rebinned(limits if left is None else np.concatenate([[left], limits]), counts)
+        left = None
+    edges = orjson.dumps(limits, option=orjson.OPT_SERIALIZE_NUMPY)
+    if left is not None:
+        edges = b"[%b,%b" % (json_bytes(left), edges[1:])
+    values = orjson.dumps(counts, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"n" in edges or b"N" in edges or b"n" in values:  # null, NaN or Infinity
+        return None
+    return Extra(b'{"_type":"histogram","bins":%b,"values":%b}' % (edges, values))
+
+
 def tensor_histogram(table: NDArray[Any]) -> Extra | None:
     """An n x 3 tensor of (left, right, count); None when it is something else."""
     if table.ndim != 2 or table.shape[1] != 3:
@@ -137,14 +167,52 @@ def images(encoded: Sequence[bytes], width: int, height: int) -> Extra | None:
     return Extra(orjson.dumps(value), tuple(files))
 
 
+def single_image(encoded: bytes, width: int, height: int) -> Extra | None:
+    """As `images`, of one."""
+    kind = image_format(encoded)
+    if kind is None:
+        return None
+    name = f"media/images/{hashlib.sha256(encoded).hexdigest()[:_NAME_LENGTH]}.{kind}"
+    text = (
+        f'{{"_type":"images/separated","width":{width},"height":{height},'
+        f'"format":"{kind}","count":1,"filenames":["{name}"]}}'
+    )
+    return Extra(text.encode(), (MediaFile(name, encoded),))
+
+
 def audio(data: bytes, content_type: str) -> Extra | None:
     """{_type: audio-file}; None for a content type that W&B cannot play."""
+    found = _clip(data, content_type)
+    return None if found is None else Extra(orjson.dumps(found[1]), (found[0],))
+
+
+def audio_clips(clips: Sequence[bytes], labels: Sequence[bytes]) -> Extra | None:
+    """One wave file as `audio`, several as {_type: audio}; labels that say something become captions.
+
+    None when there is no clip, or an empty one.
+    """
+    found = [_clip(clip, "audio/wav") for clip in clips]
+    kept = [item for item in found if item is not None]
+    if not kept or len(kept) < len(found):
+        return None
+    captions = [label.decode("utf-8", errors="replace") for label in labels]
+    files = tuple(file for file, _ in kept)
+    values = [value for _, value in kept]
+    if len(values) == 1:
+        caption = {"caption": captions[0]} if any(captions) else {}
+        return Extra(orjson.dumps({**values[0], **caption}), files)
+    group: dict[str, Any] = {"_type": "audio", "count": len(values), "audio": values}
+    if any(captions):
+        group["captions"] = captions
+    return Extra(orjson.dumps(group), files)
+
+
+def _clip(data: bytes, content_type: str) -> tuple[MediaFile, dict[str, Any]] | None:
     suffix = _AUDIO_FORMATS.get(content_type.lower() or "audio/wav")
     if suffix is None or not data:
         return None
     file, digest = _media_file("audio", data, suffix)
-    value = {"_type": "audio-file", "path": file.name, "sha256": digest, "size": len(data)}
-    return Extra(orjson.dumps(value), (file,))
+    return file, {"_type": "audio-file", "path": file.name, "sha256": digest, "size": len(data)}
 
 
 def pr_curve(table: NDArray[Any]) -> Extra | None:
@@ -164,6 +232,33 @@ def pr_curve(table: NDArray[Any]) -> Extra | None:
         "nrows": len(rows),
     }
     return Extra(orjson.dumps(value), (file,))
+
+
+def pr_chart(key: str) -> dict[str, Any]:
+    """The entry of a run's config that draws the table `key` as recall against precision."""
+    table = {
+        "name": "summaryTable",
+        "args": [{"name": "tableKey", "value": key}],
+        "fields": [],
+    }
+    columns: list[dict[str, Any]] = [
+        {"name": name, "fields": []} for name in ("id", "name", "_defaultColorIndex")
+    ]
+    runs = {
+        "name": "runSets",
+        "args": [{"name": "runSets", "value": "${runSets}"}],
+        "fields": [*columns, table],
+    }
+    return {
+        "panel_type": "Vega2",
+        "panel_config": {
+            "panelDefId": "wandb/line/v0",
+            "fieldSettings": {"x": "recall", "y": "precision"},
+            "stringSettings": {"title": f"{key}: precision by recall"},
+            "transform": {"name": "tableWithLeafColNames"},
+            "userQuery": {"queryFields": [runs]},
+        },
+    }
 
 
 def text(strings: Sequence[bytes], shape: tuple[int, ...]) -> Extra:

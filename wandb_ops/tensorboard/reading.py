@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wandb_ops.tensorboard.discover import Directory, EventFile
     from wandb_ops.tensorboard.rows import RowBlock
 
+UNFINISHED = "unfinished last record"
+BROKEN_GZIP = "gzip file that breaks off"
 _HEAD_RECORDS = 4  # a restarted writer says so right behind the file version
 _HEAD_BYTES = 1 << 16
 
@@ -35,7 +37,7 @@ def decode_chunk_one_by_one(chunk: Chunk, context: Context) -> Columns:
     """The same, by the reference decoder alone."""
     records = range(context.records, context.records + len(chunk.offsets))
     columns, _ = decode.decode_records(
-        chunk.data, chunk.offsets.tolist(), chunk.lengths.tolist(), records, context
+        chunk.data, chunk.offsets.tolist(), chunk.lengths.tolist(), records, context, by_shape=False
     )
     context.records += len(chunk.offsets)
     return columns
@@ -101,7 +103,9 @@ class DirectoryReader:
                     yield block
             self.positions[file.name] = reader.position
             if reader.position < self._until[file.name]:
-                self.left_out["unfinished last record"] += 1
+                self.left_out[UNFINISHED] += 1
+            if not file.is_whole:
+                self.left_out[BROKEN_GZIP] += 1
         block = self.rows.close()
         if block is not None:
             yield block

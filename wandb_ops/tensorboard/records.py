@@ -11,6 +11,7 @@ counted. What cannot be decided yet (a torn, damaged or zero-filled tail) is lef
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,7 @@ import numpy as np
 from wandb_ops.tensorboard import crc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -33,6 +34,10 @@ _SHORT = 1 << 16  # lengths that the fast path looks at
 _LONGEST = (1 << 31) - 1  # what protobuf allows; an 8-byte payload has the CRC that a length of its bytes has
 _WALL_TIME_KEY = 9  # the first payload byte of an event that has a wall time
 _FEW_RECORDS = 16
+_HEADER = struct.Struct("<QI")
+_SAMPLE = 64  # records that tell whether those of a buffer are long
+_LONG = 1024  # bytes: from this mean on, going from record to record costs less than looking at every byte
+_SHORT_ROW = crc.SEGMENT * 4  # bytes: many rows of one such length are faster in numpy than one by one in C
 _GIVE_UP = 64 << 20  # broken bytes to look through before memory counts more than patience
 
 
@@ -117,10 +122,11 @@ class _Scan:
 
     def run(self) -> int:
         """Collect frames; the position up to which everything is dealt with."""
-        starts, lengths = self._candidates()
+        at = self._hop(0, _SAMPLE) if self.trusted else 0
+        long_ones = at >= _SAMPLE * _LONG
+        starts, lengths = (np.empty(0, np.int64),) * 2 if long_ones else self._candidates(at)
         ends = starts + lengths + FRAME
         breaks = np.flatnonzero(ends[:-1] != starts[1:]) if len(starts) else starts
-        at = 0
         while True:
             index = int(np.searchsorted(starts, at)) if len(starts) else 0
             if self.trusted and index < len(starts) and starts[index] == at:
@@ -132,6 +138,8 @@ class _Scan:
                     self.frames.add(starts[index : last + 1] + HEADER, lengths[index : last + 1])
                     at, self.previous = int(ends[last]), int(starts[last])
                     continue
+            if long_ones and self.trusted:
+                at = self._hop(at, self.size)
             following = self._step(at) if self.size - at >= HEADER else self._end(at)
             if following is None:
                 break
@@ -142,9 +150,27 @@ class _Scan:
             return self.previous
         return at
 
-    def _candidates(self) -> tuple[I64, I64]:
-        """Starts and lengths of everything that looks like a frame of a short event."""
-        starts = np.flatnonzero(self.bytes[HEADER:] == _WALL_TIME_KEY)
+    def _hop(self, at: int, most: int) -> int:
+        """Take up to `most` frames, one after the other, while they hold; the position behind them."""
+        data, size = self.data, self.size
+        offsets: list[int] = []
+        lengths: list[int] = []
+        while at + HEADER <= size and len(offsets) < most:
+            length, check = _HEADER.unpack_from(data, at)
+            end = at + FRAME + length
+            if end > size or length > _LONGEST or crc.length_crc(length) != check:
+                break
+            offsets.append(at + HEADER)
+            lengths.append(length)
+            at = end
+        if offsets:
+            self.previous = offsets[-1] - HEADER
+            self.frames.add(np.array(offsets, np.int64), np.array(lengths, np.int64))
+        return at
+
+    def _candidates(self, at: int) -> tuple[I64, I64]:
+        """Starts and lengths of everything from `at` on that looks like a frame of a short event."""
+        starts = np.flatnonzero(self.bytes[at + HEADER :] == _WALL_TIME_KEY) + at
         lengths = self.lengths[starts]
         keep = lengths < _SHORT
         starts, lengths = starts[keep], lengths[keep].astype(np.int64)
@@ -153,8 +179,9 @@ class _Scan:
 
     def _step(self, at: int) -> int | None:
         """Take one frame, or get over damage; None when the buffer holds too little to decide."""
-        length = int(self.lengths[at])
-        if length > _LONGEST or crc.masked_crc(self.data[at : at + 8]) != int(self.words[at + 8]):
+        length: int
+        length, check = _HEADER.unpack_from(self.data, at)
+        if length > _LONGEST or crc.length_crc(length) != check:
             return self._resync(at)
         if at + FRAME + length > self.size:
             self.previous = -1  # a true length here proves where the frame before ended
@@ -222,18 +249,37 @@ def intact(data: bytes, offsets: I64, lengths: I64) -> NDArray[np.bool_]:
         return good
     words = view(data, "<u4", len(data) - 3)
     stored = words[offsets + lengths]
+    compiled = crc.compiled()
+    if compiled is not None and int(lengths.min()) > _SHORT_ROW:
+        good[:] = _crc_compiled(compiled, data, offsets, lengths) == stored
+        return good
     order = np.argsort(lengths, kind="stable")
     edges = np.flatnonzero(np.diff(lengths[order])) + 1
     waiting: list[I64] = []
     for group in np.split(order, edges):
         length = int(lengths[group[0]])
-        if len(group) >= _FEW_RECORDS and length <= crc.SEGMENT * 4:
+        if len(group) >= _FEW_RECORDS and length <= _SHORT_ROW:
             good[group] = _crc_equal(data, offsets[group], length) == stored[group]
         else:
             waiting.append(group)
+    if compiled is not None and waiting:
+        rest = np.concatenate(waiting)
+        good[rest] = _crc_compiled(compiled, data, offsets[rest], lengths[rest]) == stored[rest]
+        return good
     for group in _similar(waiting, lengths):
         good[group] = _crc_ragged(data, offsets[group], lengths[group]) == stored[group]
     return good
+
+
+def _crc_compiled(
+    compiled: Callable[[memoryview], int], data: bytes, offsets: I64, lengths: I64
+) -> NDArray[np.uint32]:
+    whole = memoryview(data)
+    crcs = [
+        compiled(whole[offset : offset + length])
+        for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True)
+    ]
+    return crc.masked(np.array(crcs, dtype=np.uint32))
 
 
 def rows_of(data: bytes, offsets: I64, length: int) -> U8:
@@ -291,19 +337,30 @@ class RecordReader:
         end: Bytes to look at; what is written behind it later is not seen.
         damage: Counts what cannot be taken.
         chunk: Bytes per read; a record that is longer is read whole.
+        trusted: Whether `start` is surely a boundary; if not, reading begins at the first one that is proven.
     """
 
-    def __init__(self, source: Source, *, start: int, end: int, damage: Damage, chunk: int = CHUNK) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        start: int,
+        end: int,
+        damage: Damage,
+        chunk: int = CHUNK,
+        trusted: bool = True,
+    ) -> None:
         self.position = start  # everything before is dealt with
         self.bytes_read = 0
         self._source = source
         self._end = end
         self._damage = damage
         self._chunk = chunk
+        self._trusted = trusted
 
     def __iter__(self) -> Iterator[Chunk]:
         size = self._chunk
-        trusted = True
+        trusted = self._trusted
         while self.position < self._end:
             want = min(size, self._end - self.position)
             data = self._source.read(self.position, want)

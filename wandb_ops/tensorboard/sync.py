@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import NotFoundError
 from wandb_ops.protocol.runs import resume_status, upsert_run
-from wandb_ops.tensorboard.discover import find_directories
+from wandb_ops.redaction import safe_url
+from wandb_ops.tensorboard.discover import exists, find_directories
+from wandb_ops.tensorboard.sources import is_remote
 from wandb_ops.tensorboard.writer import RunBefore, RunSync
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from wandb_ops.tensorboard.discover import Directory
@@ -63,7 +65,8 @@ def sync_directory(
 
     Args:
         transport: Talks to the server.
-        root_dir: The folder of event files; its directories become prefixes of the history keys.
+        root_dir: The folder of event files, or its URL in a store (`s3://bucket/logs`); its directories
+            become prefixes of the history keys.
         entity: Of the run.
         project: Of the run.
         run_id: Of the run.
@@ -101,6 +104,7 @@ def follow_directory(
     finish: bool = True,
     poll_interval: float = 5.0,
     idle_limit: float | None = None,
+    hold_limit: float = 60.0,
     should_stop: Callable[[], bool] | None = None,
     display_name: str | None = None,
     group: str | None = None,
@@ -110,12 +114,13 @@ def follow_directory(
     prefixed_step: bool = False,
     progress: Callable[[int, int, int], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Synced:
     """Like `sync_directory`, but goes on while the folder grows, until told to stop or nothing more comes.
 
-    New files and directories are found as they appear; the folder itself need not exist yet. Values of one
-    step that reach the disk between two looks give two rows with the same `global_step`.
+    New files and directories are found as they appear; the folder itself need not exist yet. The last step of
+    each directory is held back until another step follows it, so that values of one step share a row although
+    they reach the disk one after the other.
 
     Args:
         transport: Talks to the server.
@@ -126,6 +131,7 @@ def follow_directory(
         finish: Finish the run at the end.
         poll_interval: Seconds between two looks at the folder.
         idle_limit: End after this many seconds without anything new; None waits for `should_stop`.
+        hold_limit: Send the steps that are held back after this many seconds without anything new.
         should_stop: Asked before every wait; True takes one last look and ends.
         display_name: For a run that is made.
         group: For a run that is made.
@@ -146,18 +152,23 @@ def follow_directory(
     directories: list[Directory] = []
     sizes: dict[str, int] = {}
     changed = beat = clock()
+    held = False
     while True:
         last_look = should_stop is not None and should_stop()
-        directories = find_directories(root_dir) if os.path.isdir(root_dir) else []  # noqa: PTH112  # str or PathLike
+        directories = find_directories(root_dir) if exists(root_dir) else []
         seen = {file.name: file.size for directory in directories for file in directory.files}
         now = clock()
-        if seen != sizes:
-            rows = sync.rows
-            sync.take(directories)
-            sync.flush()
+        if grown := seen != sizes:
             sizes, changed = seen, now
+        ending = last_look or (idle_limit is not None and now - changed >= idle_limit)
+        hold = not ending and now - changed < hold_limit
+        if grown or (held and not hold):
+            rows = sync.rows
+            sync.take(directories, hold=hold)
+            sync.publish()
+            held = hold
             beat = now if sync.rows > rows else beat
-        if last_look or (idle_limit is not None and now - changed >= idle_limit):
+        if ending:
             break
         if now - beat >= HEARTBEAT:
             sync.heartbeat()
@@ -183,7 +194,7 @@ class _Made:
 def _no_events(root_dir: str | os.PathLike[str]) -> NotFoundError:
     return NotFoundError(
         "there are no TensorBoard event files (*tfevents*) in the folder",
-        where=os.fspath(root_dir),
+        where=safe_url(str(root_dir)) if is_remote(root_dir) else str(root_dir),
         hint="Give the folder that the writers log to, or one above it.",
     )
 

@@ -14,8 +14,10 @@ from wandb_ops.protocol.filestream import FileStream
 from wandb_ops.protocol.runs import upsert_run
 from wandb_ops.protocol.storage import server_features, upload_run_file
 from wandb_ops.protocol.values import dumps, loads
+from wandb_ops.tensorboard.holding import before_open_rows
+from wandb_ops.tensorboard.media import pr_chart
 from wandb_ops.tensorboard.merge import merged
-from wandb_ops.tensorboard.reading import DirectoryReader
+from wandb_ops.tensorboard.reading import BROKEN_GZIP, UNFINISHED, DirectoryReader
 from wandb_ops.tensorboard.records import CHUNK, Damage
 from wandb_ops.tensorboard.state import SUMMARY_KEY, SyncState, fingerprint, head_of
 
@@ -97,11 +99,17 @@ class RunSync:
         self._uploaded: set[str] = set()
         self._summary: dict[str, bytes] = {}  # key -> JSON text
         self._hparams: list[tuple[str, dict[str, Any]]] = []
+        self._charts: set[str] = set()  # keys of tables to be drawn
+        self._drawn: set[str] = set()  # those that the run's config has
         self._last_line = b""
         self._waiting = 0  # bytes of lines since the last flush
 
-    def take(self, directories: list[Directory]) -> None:
+    def take(self, directories: list[Directory], *, hold: bool = False) -> None:
         """Send what the folder holds now: a pass that was under way first, then one over what came since.
+
+        Args:
+            directories: The folder, as it is now.
+            hold: Leave the last step of each directory for later, as more values of it may follow.
 
         Raises:
             RunConflict: The run holds rows that did not come from this folder, or the folder is another one.
@@ -115,7 +123,10 @@ class RunSync:
         else:
             state = self._state
             state.check_files(self._files, where=self._run.where)
-        grown = {name: max(file.size, state.since.get(name, 0)) for name, file in self._files.items()}
+        if hold:
+            grown = before_open_rows(directories, state.since)
+        else:
+            grown = {name: max(file.size, state.since.get(name, 0)) for name, file in self._files.items()}
         if any(size > state.since.get(name, 0) for name, size in grown.items()):
             state = self._play(replace(state, until=grown))
         self._state = state
@@ -269,6 +280,8 @@ class RunSync:
     def _collect(self, readers: list[DirectoryReader]) -> None:
         """What the readers learnt beside rows."""
         newest: dict[str, float] = {}
+        for reason in (UNFINISHED, BROKEN_GZIP):  # how files end now, whatever was said before
+            del self.left_out[reason]
         for reader in readers:
             self._contexts[reader.directory.name] = reader.context
             self.left_out.update(reader.left_out)
@@ -279,6 +292,11 @@ class RunSync:
                 if key not in newest or wall >= newest[key]:
                     newest[key] = wall
                     self._summary[key] = text
+            self._charts.update(
+                reader.rows.key(tag)
+                for tag in reader.rows.last
+                if reader.context.tags.tags[tag] in reader.context.pr_curves
+            )
         self._hparams = [(reader.directory.name, reader.context.hparams) for reader in readers]
 
     def _summary_text(self, state: SyncState) -> str:
@@ -309,19 +327,31 @@ class RunSync:
     def flush(self) -> None:
         """Send hyperparameters that are new, and wait until the server has every row."""
         added = self._new_config()
-        if added:
+        if added or self._charts > self._drawn:
             config = {**self._run.config, **added}
+            internal = {"_wandb": {"visualize": {key: pr_chart(key) for key in sorted(self._charts)}}}
             upsert_run(
                 self._transport,
                 entity=self._entity,
                 project=self._project,
                 run_id=self._run_id,
-                config=config,
+                config=config | (internal if self._charts else {}),
             )
             self._run = replace(self._run, config=config)
+            self._drawn = set(self._charts)
         if self._stream is not None:
             self._stream.flush()
         self._waiting = 0
+
+    def publish(self) -> None:
+        """As `flush`; then show the latest values in the run's summary, and how far the sync is."""
+        self.flush()
+        state = self._state
+        if state is not None and self._written is not None and self._written != state:
+            # Only now: the state must never be ahead of the rows.
+            self._open_stream().set_summary(self._summary_text(state))
+            self._open_stream().flush()
+            self._written = state
 
     def end(self, *, finish: bool) -> None:
         """Config, summary, and, when asked for, the end of the run."""

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from wandb_ops.local.resolvers import (
+    accounts,
+    artifacts,
+    artifactsight,
+    artifactwrites,
     entities,
     files,
     history,
     launch,
     logs,
     projects,
+    registries,
+    runevents,
     runs,
     runwrites,
     serverinfo,
+    sweeps,
+    views,
 )
 
 RESOLVERS = {
     **serverinfo.RESOLVERS,
     **entities.RESOLVERS,
+    **accounts.RESOLVERS,
     **projects.RESOLVERS,
     **runs.RESOLVERS,
     **runwrites.RESOLVERS,
@@ -24,4 +33,10 @@ RESOLVERS = {
     **logs.RESOLVERS,
     **files.RESOLVERS,
     **launch.RESOLVERS,
+    **artifactsight.guarded(artifacts.RESOLVERS),
+    **artifactwrites.RESOLVERS,
+    **sweeps.RESOLVERS,
+    **runevents.RESOLVERS,
+    **views.RESOLVERS,
+    **registries.RESOLVERS,
 }

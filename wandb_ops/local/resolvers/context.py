@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from wandb_ops.local.errors import Refused
 
 if TYPE_CHECKING:
+    import sqlite3
+
+    from wandb_ops.local.accounts import Account
     from wandb_ops.local.service import Service
 
 MAX_PAGE = 1000
@@ -22,11 +25,26 @@ class Context:
     """One GraphQL request.
 
     Attributes:
+        account: Who asks. What he does not see is answered as what does not exist, in the same words.
         base_url: What URLs in the answer begin with: the address that the client used.
     """
 
     service: Service
+    account: Account
     base_url: str
+
+    def check_entity(self, name: str | None) -> str:
+        """The entity that the request means, or :class:`NotFound`; see :meth:`Account.check_entity`."""
+        return self.account.check_entity(name)
+
+    def sees(self, entity: str) -> bool:
+        """Whether the entity exists for who asks."""
+        return self.account.sees(entity)
+
+    def sees_project(self, db: sqlite3.Connection, project: int) -> bool:
+        """Whether the project of that row exists for who asks; so for all that hangs below it."""
+        row = db.execute("SELECT entity FROM projects WHERE id=?", (project,)).fetchone()
+        return row is not None and self.account.sees(row[0])
 
     def now(self) -> int:
         """Milliseconds since the epoch."""

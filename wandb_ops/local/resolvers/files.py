@@ -31,7 +31,7 @@ def _url(file: RunFile, context: Context, method: str) -> str:
 
 
 def _run_of(context: Context, db: Any, given: Args) -> Run:
-    entity = context.service.check_entity(given.get("entityName"))
+    entity = context.check_entity(given.get("entityName"))
     return runs.get(db, entity, given.get("projectName") or DEFAULT_PROJECT, required(given, "runName"))
 
 
@@ -57,7 +57,9 @@ def _delete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
     pks = [decode_number("File", value) for value in given.get("files") or ()]
     with context.service.store.writing() as db:
-        gone = files.delete(db, pks, given.get("projectId"))
+        gone = files.delete(
+            db, pks, given.get("projectId"), lambda project: context.sees_project(db, project)
+        )
     for run, blob in gone:
         (context.service.folder(FILES, run) / blob).unlink(missing_ok=True)
     return {"success": True}

@@ -10,7 +10,6 @@ from wandb_ops.local.errors import NotFound
 from wandb_ops.local.jsontext import loads, strict
 from wandb_ops.local.names import decode_number, encode_id
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, page_size, required
-from wandb_ops.local.resolvers.entities import user
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:
@@ -18,20 +17,34 @@ if TYPE_CHECKING:
 
 
 def _own(context: Context, given: Args) -> str:
-    return context.service.check_entity(given.get("entityName"))
+    return context.check_entity(given.get("entityName"))
 
 
 def _queue_of(context: Context, db: Any, given: Args) -> Queue:
     return queues.get(db, _own(context, given), required(given, "projectName"), required(given, "queueName"))
 
 
-def _config(_source: Any, context: Context, args: Args) -> dict[str, Any] | None:
+def _queue_by_pk(context: Context, db: Any, pk: int) -> Queue:
+    queue = queues.by_pk(db, pk)
+    if not context.sees_project(db, queue.project):
+        raise NotFound("run queue not found")
+    return queue
+
+
+def _item_by_pk(context: Context, db: Any, pk: int) -> Item:
+    item = queues.item(db, pk)
+    if not context.sees_project(db, queues.by_pk(db, item.queue).project):
+        raise NotFound("run queue item not found")
+    return item
+
+
+def _config(source: Any, context: Context, args: Args) -> dict[str, Any] | None:
     if not args.get("id"):
         return None
     with context.service.store.reading() as db:
         row = db.execute(
             "SELECT resource, config, template_variables FROM resource_configs WHERE id=? AND entity=?",
-            (decode_number("DefaultResourceConfig", args["id"]), context.service.entity),
+            (decode_number("DefaultResourceConfig", args["id"]), source["name"]),
         ).fetchone()
     if row is None:
         return None
@@ -61,9 +74,17 @@ def _create_config(_source: Any, context: Context, args: Args) -> dict[str, Any]
 
 def _create(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
-    config = given.get("defaultResourceConfigID")
+    entity, config = _own(context, given), given.get("defaultResourceConfigID")
     with context.service.store.writing() as db:
-        project = projects.get(db, _own(context, given), required(given, "projectName"))
+        project = projects.get(db, entity, required(given, "projectName"))
+        if (
+            config
+            and not db.execute(
+                "SELECT 1 FROM resource_configs WHERE id=? AND entity=?",
+                (decode_number("DefaultResourceConfig", config), entity),
+            ).fetchone()
+        ):
+            raise NotFound("default resource config not found")
         values = {
             "access": given.get("access"),
             "prioritization_mode": given.get("prioritizationMode"),
@@ -93,7 +114,7 @@ def _delete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     pks = [decode_number("RunQueue", value) for value in args["input"].get("queueIDs") or ()]
     with context.service.store.writing() as db:
         for pk in pks:
-            queues.delete(db, pk)
+            queues.delete(db, _queue_by_pk(context, db, pk).pk)
     return {"success": True}
 
 
@@ -102,6 +123,7 @@ def _delete_item(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     queue = decode_number("RunQueue", required(given, "queueID"))
     item = decode_number("RunQueueItem", required(given, "runQueueItemId"))
     with context.service.store.writing() as db:
+        _item_by_pk(context, db, item)
         queues.delete_item(db, queue, item)
     return {"success": True}
 
@@ -127,7 +149,7 @@ def _push(_source: Any, context: Context, args: Args) -> dict[str, Any]:
         item = queues.push(
             db,
             context.now(),
-            queues.by_pk(db, pk),
+            _queue_by_pk(context, db, pk),
             given.get("runSpec"),
             priority=None,
             values=given.get("templateVariableValues"),
@@ -150,7 +172,8 @@ def _acknowledge(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
     pk = decode_number("RunQueueItem", required(given, "runQueueItemId"))
     with context.service.store.writing() as db:
-        return {"success": queues.acknowledge(db, context.now(), pk, given.get("runName"))}
+        item = _item_by_pk(context, db, pk)
+        return {"success": queues.acknowledge(db, context.now(), item.pk, given.get("runName"))}
 
 
 def _annotate(column: str) -> Resolver:
@@ -158,7 +181,7 @@ def _annotate(column: str) -> Resolver:
         given = args["input"]
         pk = decode_number("RunQueueItem", required(given, "runQueueItemId"))
         with context.service.store.writing() as db:
-            queues.annotate(db, context.now(), pk, column, given)
+            queues.annotate(db, context.now(), _item_by_pk(context, db, pk).pk, column, given)
         return {"success": True}
 
     return resolve
@@ -190,6 +213,11 @@ def _item(queue: Queue, context: Context, args: Args) -> Item | None:
     return found if found.queue == queue.pk else None
 
 
+def _state(item: Item, context: Context, _args: Args) -> str:
+    with context.service.store.reading() as db:
+        return queues.state(db, context.now(), item, context.service.settings.crash_after)
+
+
 def _create_agent(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
     with context.service.store.writing() as db:
@@ -211,26 +239,26 @@ def _create_agent(_source: Any, context: Context, args: Args) -> dict[str, Any]:
 
 def _update_agent(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
+    pk = decode_number("LaunchAgent", required(given, "launchAgentId"))
     with context.service.store.writing() as db:
-        cursor = db.execute(
+        row = db.execute("SELECT project FROM launch_agents WHERE id=?", (pk,)).fetchone()
+        if row is None or not context.sees_project(db, row[0]):
+            return {"success": False}
+        db.execute(
             "UPDATE launch_agents SET status=coalesce(?, status), heartbeat_at=? WHERE id=?",
-            (
-                given.get("agentStatus"),
-                context.now(),
-                decode_number("LaunchAgent", required(given, "launchAgentId")),
-            ),
+            (given.get("agentStatus"), context.now(), pk),
         )
-    return {"success": cursor.rowcount == 1}
+    return {"success": True}
 
 
 def _agent(_source: Any, context: Context, args: Args) -> dict[str, Any] | None:
     with context.service.store.reading() as db:
         row = db.execute(
-            "SELECT id, hostname, queues, status, heartbeat_at FROM launch_agents WHERE id=?",
+            "SELECT id, hostname, queues, status, heartbeat_at, project FROM launch_agents WHERE id=?",
             (decode_number("LaunchAgent", required(args, "id")),),
         ).fetchone()
-    if row is None:
-        return None
+        if row is None or not context.sees_project(db, row[5]):
+            return None
     return {
         "id": encode_id("LaunchAgent", row[0]),
         "name": f"agent-{row[0]}",
@@ -263,7 +291,7 @@ RESOLVERS: dict[str, Resolver] = {
     "RunQueue.id": lambda queue, _context, _args: queue.id,
     "RunQueue.name": lambda queue, _context, _args: queue.name,
     "RunQueue.access": lambda queue, _context, _args: queue.access,
-    "RunQueue.createdBy": lambda _queue, context, _args: user(context)["id"],
+    "RunQueue.createdBy": lambda _queue, context, _args: encode_id("User", context.account.username),
     "RunQueue.defaultResourceConfigID": lambda queue, _context, _args: (
         encode_id("DefaultResourceConfig", queue.config) if queue.config is not None else None
     ),
@@ -272,6 +300,6 @@ RESOLVERS: dict[str, Resolver] = {
     "RunQueue.runQueueItem": _item,
     "RunQueue.runQueueItems": _items,
     "RunQueueItem.id": lambda item, _context, _args: item.id,
-    "RunQueueItem.state": lambda item, _context, _args: item.state,
+    "RunQueueItem.state": _state,
     "RunQueueItem.associatedRunId": lambda item, _context, _args: item.associated_run,
 }

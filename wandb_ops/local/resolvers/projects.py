@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import projects, runs
+from wandb_ops.local import projects, registries, runs
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.names import decode_id
 from wandb_ops.local.resolvers.context import (
@@ -28,20 +28,29 @@ _NO_CURSOR = 0
 
 
 def _project(_source: Any, context: Context, args: Args) -> Project | None:
-    name, owner = args.get("name"), args.get("entityName") or context.service.entity
-    if not name or owner != context.service.entity:
+    name, owner = args.get("name"), args.get("entityName") or context.account.entity
+    if not name or not context.sees(owner):
         return None
     with context.service.store.reading() as db:
         return projects.find(db, owner, name)
 
 
 def _projects(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    owner = context.service.check_entity(args.get("entityName"))
+    return page_of(context.check_entity(args.get("entityName")), context, args)
+
+
+def page_of(owner: str, context: Context, args: Args) -> dict[str, Any]:
+    """The projects of an entity that who asks sees, oldest first."""
     first = page_size(args, 50)
     with context.service.store.reading() as db:
         found = projects.page(db, owner, cursor_number(args.get("after"), _NO_CURSOR), first + 1)
     nodes = [(project, number_cursor(project.pk)) for project in found[:first]]
     return connection(nodes, len(found) > first)
+
+
+def _users_projects(source: dict[str, Any], context: Context, args: Args) -> dict[str, Any]:
+    own = source["entity"]
+    return page_of(own, context, args) if context.sees(own) else connection([], False)
 
 
 def _upsert_model(_source: Any, context: Context, args: Args) -> dict[str, Any]:
@@ -52,14 +61,15 @@ def _upsert_model(_source: Any, context: Context, args: Args) -> dict[str, Any]:
         if len(parts) != 2:
             raise Refused("invalid Project id")
         name, owner = parts
-    owner = context.service.check_entity(owner)
+    owner = context.check_entity(owner)
     if not name:
         raise Refused("name is required")
     changes = {key: given.get(key) for key in ("description", "access", "views")}
     with context.service.store.writing() as db:
         if given.get("id"):
             projects.get(db, owner, name)
-        project, inserted = projects.upsert(db, context.now(), owner, name, changes)
+        project, inserted = projects.upsert(db, context.now(), owner, name, changes, user=context.account.pk)
+        registries.settle(db, context.now(), project, given)
     return {"project": project, "model": project, "inserted": inserted}
 
 
@@ -68,7 +78,6 @@ def _run_query(context: Context, args: Args) -> RunQuery:
         filters=args.get("filters"),
         order=args.get("order"),
         crash_after=context.service.settings.crash_after,
-        username=context.service.entity,
     )
 
 
@@ -81,6 +90,8 @@ def _runs(project: Project, context: Context, args: Args) -> dict[str, Any]:
 
 def _total_count(source: dict[str, Any], context: Context, _args: Args) -> int:
     # Counted only when asked for: the connection carries the question.
+    if isinstance(source["totalCount"], int):
+        return source["totalCount"]
     project, query = source["totalCount"]
     with context.service.store.reading() as db:
         return int(query.count(db, project.pk, context.now()))
@@ -108,14 +119,15 @@ RESOLVERS: dict[str, Resolver] = {
     "Query.model": _project,
     "Query.models": _projects,
     "Query.projects": _projects,
-    "User.projects": _projects,
-    "Entity.projects": _projects,
-    "Entity.project": lambda _source, context, args: _project(None, context, {"name": args.get("name")}),
+    "User.projects": _users_projects,
+    "Entity.project": lambda source, context, args: _project(
+        None, context, {"name": args.get("name"), "entityName": source["name"]}
+    ),
     "Mutation.upsertModel": _upsert_model,
     "Project.id": lambda project, _context, _args: project.id,
     "Project.internalId": lambda project, _context, _args: project.internal_id,
     "Project.name": lambda project, _context, _args: project.name,
-    "Project.entity": lambda _project, context, _args: entity(context),
+    "Project.entity": lambda project, context, _args: entity(context, project.entity),
     "Project.entityName": lambda project, _context, _args: project.entity,
     "Project.description": lambda project, _context, _args: project.description,
     "Project.access": lambda project, _context, _args: project.access,
@@ -124,7 +136,7 @@ RESOLVERS: dict[str, Resolver] = {
     "Project.updatedAt": lambda project, _context, _args: iso(project.updated_at),
     "Project.isBenchmark": lambda _project, _context, _args: False,
     "Project.readOnly": lambda _project, _context, _args: False,
-    "Project.user": lambda _project, context, _args: user(context),
+    "Project.user": lambda project, context, _args: user(context, project.username),
     "Project.run": _run,
     "Project.bucket": _bucket,
     "Project.runs": _runs,

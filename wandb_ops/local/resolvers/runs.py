@@ -86,7 +86,7 @@ RESOLVERS: dict[str, Resolver] = {
     "Run.stopped": _of(lambda run: bool(run.stop_requested)),
     "Run.readOnly": _of(lambda _run: False),
     "Run.sweepName": _of(lambda run: run.sweep),
-    "Run.user": lambda _run, context, _args: user(context),
+    "Run.user": lambda run, context, _args: user(context, run.username),
     "Run.createdAt": _of(lambda run: iso(run.created_at)),
     "Run.heartbeatAt": _of(lambda run: iso(run.heartbeat_at)),
     "Run.computeSeconds": _of(lambda run: (run.heartbeat_at - run.created_at) // 1000),

@@ -8,7 +8,21 @@ if TYPE_CHECKING:
     from wandb_ops.local.resolvers.context import Args, Context, Resolver
 
 # Features of W&B's servers that change what its SDK sends. What is not listed is off.
-FEATURES = ("CLIENT_IDS", "FILESTREAM_GZIP", "LARGE_FILENAMES", "MARK_RUN_FILES_UPLOADED")
+FEATURES = (
+    "ARTIFACT_COLLECTIONS_FILTERING_SORTING",
+    "ARTIFACT_MEMBERSHIP_IN_LINK_ARTIFACT_RESPONSE",
+    "ARTIFACT_V2_DOWNLOAD_HANDLER_SUPPORTS_ARTIFACT_ID",
+    "ARTIFACT_REGISTRY_SEARCH",
+    "CLIENT_IDS",
+    "INCLUDE_ARTIFACT_TYPES_IN_REGISTRY_CREATION",
+    "FILESTREAM_GZIP",
+    "LARGE_FILENAMES",
+    "MARK_RUN_FILES_UPLOADED",
+    "SWEEPS_LOCAL_SCHEDULER",
+    "SWEEPS_QUERY_FILTERING",
+    "TOTAL_COUNT_IN_FILE_CONNECTION",
+    "USE_ARTIFACT_WITH_ENTITY_AND_PROJECT_INFORMATION",
+)
 
 # The oldest and newest SDK that is served; the SDK warns its user outside of this.
 _SDK_RANGE = {"min_cli_version": "0.12.0", "max_cli_version": "0.99.0"}

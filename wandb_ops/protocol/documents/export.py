@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wandb_ops.protocol.documents.runs import RUNS
+from wandb_ops.protocol.documents.runs import _FULL_FIELDS
 from wandb_ops.protocol.graphql import Operation
 from wandb_ops.transport.retry import Kind
 
@@ -12,7 +12,18 @@ from wandb_ops.transport.retry import Kind
 EXPORT_RUNS: Final = Operation(
     name="ExportRuns",
     kind=Kind.QUERY,
-    text=RUNS.text.replace("query Runs(", "query ExportRuns(").replace(
-        "node { ...FullRunFields }", "node { ...FullRunFields eventsLineCount }"
-    ),
+    text="""
+query ExportRuns(
+  $project: String!, $entity: String!, $cursor: String, $perPage: Int = 50,
+  $order: String, $filters: JSONString
+) {
+  project(name: $project, entityName: $entity) {
+    runs(filters: $filters, after: $cursor, first: $perPage, order: $order) {
+      edges { cursor node { ...FullRunFields eventsLineCount } }
+      pageInfo { endCursor hasNextPage }
+    }
+  }
+}
+"""
+    + _FULL_FIELDS,
 )

@@ -115,3 +115,51 @@ query RunParquetHistory($entity: String!, $project: String!, $run: String!, $liv
 }
 """,
 )
+
+MANY_HISTORIES: Final = Operation(
+    name="RunsHistories",
+    kind=Kind.QUERY,
+    text="""
+query RunsHistories(
+  $entity: String!, $project: String!, $filters: JSONString, $first: Int, $samples: Int
+) {
+  project(name: $project, entityName: $entity) {
+    runs(filters: $filters, first: $first) {
+      edges { node { name history(samples: $samples) } }
+    }
+  }
+}
+""",
+)
+
+MANY_EVENTS: Final = Operation(
+    name="RunsHistories",
+    kind=Kind.QUERY,
+    text="""
+query RunsHistories(
+  $entity: String!, $project: String!, $filters: JSONString, $first: Int, $samples: Int
+) {
+  project(name: $project, entityName: $entity) {
+    runs(filters: $filters, first: $first) {
+      edges { node { name events(samples: $samples) } }
+    }
+  }
+}
+""",
+)
+
+MANY_SAMPLED_HISTORIES: Final = Operation(
+    name="RunsHistories",
+    kind=Kind.QUERY,
+    text="""
+query RunsHistories(
+  $entity: String!, $project: String!, $filters: JSONString, $first: Int, $specs: [JSONString!]!
+) {
+  project(name: $project, entityName: $entity) {
+    runs(filters: $filters, first: $first) {
+      edges { node { name sampledHistory(specs: $specs) } }
+    }
+  }
+}
+""",
+)

@@ -144,3 +144,19 @@ mutation DeleteFromRunQueue($queueID: ID!, $runQueueItemId: ID!) {
 }
 """,
 )
+
+PUSH_TO_RUN_QUEUE_BY_NAME = Operation(
+    name="pushToRunQueueByName",
+    kind=Kind.MUTATION,
+    text="""
+mutation pushToRunQueueByName(
+  $entityName: String!, $projectName: String!, $queueName: String!, $runSpec: JSONString!,
+  $priority: Int, $templateVariableValues: JSONString
+) {
+  pushToRunQueueByName(input: {
+    entityName: $entityName, projectName: $projectName, queueName: $queueName, runSpec: $runSpec,
+    priority: $priority, templateVariableValues: $templateVariableValues
+  }) { runQueueItemId }
+}
+""",
+)

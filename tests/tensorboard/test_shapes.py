@@ -1,0 +1,158 @@
+"""Histograms and images read by their shape, against the reference decoder and what was written."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import struct
+
+import numpy as np
+import pytest
+import tensorboardX
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
+
+from wandb_ops.tensorboard import crc, records, shapes
+from wandb_ops.tensorboard.columns import Context
+from wandb_ops.tensorboard.decode import decode_records
+
+DOUBLES = st.one_of(
+    st.sampled_from([0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, 1.7976931348623157e308, -1.8e300]),
+    st.floats(),
+)
+
+
+@st.composite
+def histograms(draw):
+    """A HistogramProto as writers make them, and as they should not."""
+    bins = draw(st.integers(0, 8))
+    if draw(st.integers(0, 9)) == 0:  # more than W&B draws
+        many = draw(st.integers(512, 1_100))
+        histogram = HistogramProto(bucket_limit=range(many), bucket=[draw(st.integers(0, 1))] * many)
+        return Summary.Value(tag="many", histo=histogram)
+    limits = draw(st.lists(DOUBLES, min_size=bins, max_size=bins))
+    counts = draw(st.lists(DOUBLES, min_size=bins, max_size=bins + draw(st.sampled_from([0, 0, 0, 1]))))
+    fields = {
+        name: draw(DOUBLES) for name in ("min", "max", "num", "sum", "sum_squares") if draw(st.booleans())
+    }
+    return Summary.Value(
+        tag=draw(st.text(max_size=4)), histo=HistogramProto(bucket_limit=limits, bucket=counts, **fields)
+    )
+
+
+@st.composite
+def images(draw):
+    """A Summary.Image of some bytes."""
+    magic = draw(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"?"]))
+    encoded = magic + draw(st.binary(max_size=300))
+    sizes = {name: draw(st.integers(0, 70_000)) for name in ("height", "width", "colorspace")}
+    return Summary.Value(
+        tag=draw(st.text(max_size=4)), image=Summary.Image(encoded_image_string=encoded, **sizes)
+    )
+
+
+@st.composite
+def events(draw):
+    """The serialized event of one of them, sometimes with more in it or a wrong byte."""
+    most = draw(st.sampled_from([1, 1, 1, 2]))
+    values = draw(st.lists(st.one_of(histograms(), images()), min_size=1, max_size=most))
+    if draw(st.integers(0, 4)) == 0:
+        values[0].metadata.CopyFrom(SummaryMetadata(display_name="shown"))
+    event = Event(
+        wall_time=draw(DOUBLES), step=draw(st.integers(-(2**63), 2**63 - 1)), summary=Summary(value=values)
+    )
+    data = bytearray(event.SerializeToString())
+    if draw(st.integers(0, 3)) == 0:
+        data[draw(st.integers(0, min(60, len(data) - 1)))] ^= 1 << draw(st.integers(0, 7))
+    return bytes(data)
+
+
+def decoded(payload, *, by_shape):
+    """Everything that decoding gives, comparable."""
+    context = Context()
+    # What stands around it does not count, and one record alone is not worth an array.
+    data = b"\0" * 7 + payload + (b"\x3a\x10" * 9 if len(payload) % 2 else b"")
+    size, count = len(payload), shapes.FEWEST
+    columns, where = decode_records(
+        data, [7] * count, [size] * count, range(count), context, by_shape=by_shape
+    )
+    return (
+        columns.wall.tobytes(),
+        columns.step.tolist(),
+        [context.tags.tags[tag] for tag in columns.tag],
+        [(json.loads(extra.text), extra.files) for extra in columns.extras],
+        where.tolist(),
+        dict(context.left_out),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(payload=events())
+def test_shapes_and_the_reference_decoder_give_the_same(payload):
+    by_shape, reference = (decoded(payload, by_shape=way) for way in (True, False))
+    assert repr(by_shape) == repr(reference)  # NaN equals NaN here
+
+
+def test_what_writers_write_has_the_usual_shape(tmp_path, load_events):
+    writer = tensorboardX.SummaryWriter(str(tmp_path))
+    rng = np.random.default_rng(0)
+    for step in (0, 1, 300, 70_000):
+        writer.add_histogram("layer/weights", rng.normal(size=500), step)
+        writer.add_image("picture", rng.random((3, 16, 16)), step)
+    writer.close()
+    (path,) = tmp_path.iterdir()
+    payloads = [event.SerializeToString() for event in load_events(path)]
+    data = b"".join(payloads)
+    offsets = [len(b"".join(payloads[:n])) for n in range(len(payloads))]
+    found = shapes.find(data, offsets, [len(payload) for payload in payloads])
+    assert [(n, event.step, data[event.tag_start : event.tag_end]) for n, event in sorted(found.items())] == [
+        (2 * nth + which + 1, step, tag)
+        for nth, step in enumerate((0, 1, 300, 70_000))
+        for which, tag in enumerate((b"layer/weights", b"picture"))
+    ]
+
+
+@pytest.fixture(params=["crc32c", "google_crc32c", "numpy"])
+def some_crc(request, monkeypatch):
+    """Each way to a CRC of long records."""
+    if request.param == "numpy":
+        monkeypatch.setattr(crc, "compiled", lambda: None)
+    else:
+        library = pytest.importorskip(request.param)
+        function = library.crc32c if request.param == "crc32c" else lambda data: library.value(bytes(data))
+        monkeypatch.setattr(crc, "compiled", lambda: function)
+
+
+@pytest.mark.parametrize("sizes", [(5_000, 20_000), (30, 3_000), (300, 301)])
+def test_every_way_to_a_crc_finds_the_damaged_record(some_crc, sizes):
+    rng = random.Random(0)
+    payloads = [b"\x09" + rng.randbytes(rng.choice(sizes)) for _ in range(300)]
+    whole = bytearray()
+    starts = []
+    for payload in payloads:
+        starts.append(len(whole))
+        whole += struct.pack("<QI", len(payload), crc.length_crc(len(payload)))
+        whole += payload + struct.pack("<I", crc.masked_crc(payload))
+    whole[starts[123] + 20] ^= 1
+    damage = records.Damage()
+
+    class Source:
+        def read(self, offset, size):
+            return bytes(whole[offset : offset + size])
+
+    reader = records.RecordReader(Source(), start=0, end=len(whole), damage=damage, chunk=1 << 18)
+    found = [
+        chunk.data[offset : offset + length]
+        for chunk in reader
+        for offset, length in zip(chunk.offsets.tolist(), chunk.lengths.tolist(), strict=True)
+    ]
+    assert found == payloads[:123] + payloads[124:]
+    assert (damage.bad_payloads, damage.resyncs) == (1, 0)
+
+
+@pytest.mark.parametrize("length", [0, 1, 65_535, 65_536, 2**31 - 1, 2**40, 2**64 - 1])
+def test_the_crc_of_a_length_is_that_of_its_bytes(some_crc, length):
+    assert crc.length_crc(length) == crc.masked_crc(length.to_bytes(8, "little"))

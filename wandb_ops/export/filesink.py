@@ -1,0 +1,269 @@
+"""A project as a folder of files.
+
+::
+
+    runs.parquet              one row per run (and runs.csv or runs.jsonl, when that is the format)
+    history/RUN.parquet       every row of the run
+    system/RUN.parquet        its system metrics
+    files/RUN/...             the files that it saved
+
+A Parquet file says in its footer what it holds. CSV and JSON lines cannot; beside each of them stands a small
+`RUN.csv.wandb-ops.json` with the same words.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from wandb_ops.errors import IncompleteHistory, UsageError
+from wandb_ops.export.atomic import Discard
+from wandb_ops.export.files import write_history
+from wandb_ops.export.metadata import describe_source, describe_system, origin, seal, unseal
+from wandb_ops.export.naming import safe_name
+from wandb_ops.export.project import NotTaken, RunsOutcome, Taken
+from wandb_ops.export.projectruns import merged_runs
+from wandb_ops.export.runfiles import take_files
+from wandb_ops.export.stream import HistoryStream, stream_events, stream_history
+from wandb_ops.export.targets import explained, folder, measure
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from wandb_ops.export.files import FileFormat
+    from wandb_ops.export.listing import Listed
+    from wandb_ops.export.project import PerRun, ProjectRequest
+    from wandb_ops.export.targets import Target
+    from wandb_ops.history.ref import RunCounts, RunRef
+    from wandb_ops.transport.session import Transport
+
+MARK = ".wandb-ops.json"
+
+
+def child(to: str | os.PathLike[str], name: str) -> str | os.PathLike[str]:
+    """The folder `name` in the folder `to`, whatever kind of path that is."""
+    if hasattr(to, "fs") or isinstance(to, Path):
+        return cast("os.PathLike[str]", cast("Any", to) / name)
+    return f"{str(to).rstrip('/')}/{name}"
+
+
+def source_of(
+    base_url: str, ref: RunRef, counts: RunCounts, what: PerRun, keys: Sequence[str] | None
+) -> dict[str, Any]:
+    """What a part of a run is, as its mark says it, with the fingerprint that tells a change."""
+    if what == "system":
+        return describe_system(base_url, ref, counts)
+    return describe_source(base_url, ref, counts, keys=keys, keys_mode="any", min_step=0, max_step=None)
+
+
+def read_part(
+    transport: Transport, listed: Listed, what: PerRun, keys: Sequence[str] | None, concurrency: int
+) -> HistoryStream:
+    """The rows of a part of a run; when the list's counts were overtaken, once more with new ones."""
+    if what == "system":
+        return stream_events(transport, listed.ref, listed.counts)
+    try:
+        return stream_history(transport, listed.ref, keys=keys, counts=listed.counts, concurrency=concurrency)
+    except IncompleteHistory:
+        if listed.counts is None:
+            raise
+        return stream_history(transport, listed.ref, keys=keys, concurrency=concurrency)
+
+
+class FileDestination:
+    """See the module. Writes of different runs touch different files, so they need no order."""
+
+    def __init__(self, transport: Transport, request: ProjectRequest) -> None:
+        self._transport = transport
+        self._request = request
+        self._kind = cast("FileFormat", request.format)
+        self._base_url = transport.settings.base_url
+        self._root = folder(request.to)
+        self.uri = self._root.uri
+        self._folders = {
+            what: folder(child(request.to, what)) for what in ("history", "system") if what in request.include
+        }
+
+    def check(self) -> None:
+        """Refuse a folder that holds another project."""
+        mark = read_mark(self._root.file("runs.parquet"), "parquet")
+        mine = (origin(self._base_url), self._request.entity, self._request.project)
+        if mark and (theirs := tuple(mark.get(k) for k in ("base_url", "entity", "project"))) != mine:
+            raise UsageError(
+                f"The folder holds the project {theirs[1]}/{theirs[2]} of {theirs[0]}",
+                where=self.uri,
+                hint="Give each project a folder of its own.",
+            )
+
+    def standing(self, listed: Listed, what: PerRun) -> int | None:
+        """Rows of a file whose mark is that of the run now."""
+        if what == "files" or listed.counts is None:
+            return None
+        mark = read_mark(self._place(listed.ref, what), self._kind)
+        if mark is None:
+            return None
+        if mark.get("run_id") != listed.ref.run_id or mark.get("project") != listed.ref.project:
+            raise UsageError(
+                f"The folder holds {mark.get('entity')}/{mark.get('project')}/{mark.get('run_id')} under the"
+                f" name of {listed.ref.path}",
+                where=self.uri,
+                hint="Give each project a folder of its own.",
+            )
+        source = source_of(self._base_url, listed.ref, listed.counts, what, self._request.keys)
+        return int(mark["rows"]) if mark.get("fingerprint") == source["fingerprint"] else None
+
+    def fetch(self, listed: Listed, what: PerRun, concurrency: int) -> list[Taken | NotTaken]:
+        """Read and write one part of a run."""
+        if what == "files":
+            to = child(child(self._request.to, "files"), safe_name(listed.ref.run_id))
+            return take_files(listed.run, folder(to), force=self._request.force)
+        with read_part(self._transport, listed, what, self._request.keys, concurrency) as history:
+            place = self._place(listed.ref, what)
+            source = source_of(self._base_url, listed.ref, history.counts, what, self._request.keys)
+            written = write_history(history, place, self._kind, source, force=self._request.force)
+            if self._kind != "parquet":
+                _write_mark(place, source, history, written.bytes, written.sha256)
+            return [
+                Taken(
+                    run_id=listed.ref.run_id,
+                    what=what,
+                    action=written.action,
+                    rows=history.rows,
+                    bytes=written.bytes,
+                )
+            ]
+
+    def store(self, fetched: Sequence[Any]) -> list[Taken | NotTaken]:
+        """Nothing is left to do: `fetch` put it in place."""
+        return [outcome for outcomes in fetched for outcome in outcomes]
+
+    def put_runs(self, listed: Sequence[Listed]) -> RunsOutcome:
+        """Write runs.parquet, and the same in the format asked for."""
+        import pyarrow.parquet as pq
+
+        request, place = self._request, self._root.file("runs.parquet")
+        old = None
+        with explained(place.uri, "read"):
+            if read_mark(place, "parquet") is not None:
+                with place.open() as source:
+                    old = pq.read_table(source)
+        table, gone, left_out = merged_runs(self._transport, request.entity, request.project, listed, old)
+        size, changed = _write_runs(place, table, self._runs_description())
+        if self._kind != "parquet":
+            more, also = _write_text(self._root.file(f"runs.{self._kind}"), table, self._kind)
+            size, changed = size + more, changed or also
+        taken = Taken(
+            run_id="",
+            what="runs",
+            action="written" if changed else "unchanged",
+            rows=table.num_rows,
+            bytes=size,
+        )
+        return RunsOutcome(taken, gone, left_out)
+
+    def _runs_description(self) -> dict[str, Any]:
+        return {
+            "kind": "runs",
+            "base_url": origin(self._base_url),
+            "entity": self._request.entity,
+            "project": self._request.project,
+        }
+
+    def _place(self, ref: RunRef, what: PerRun) -> Target:
+        return self._folders[what].file(f"{safe_name(ref.run_id)}.{self._kind}")
+
+
+def read_mark(place: Target, kind: str) -> dict[str, Any] | None:
+    """What a file of ours says about itself; None when there is none, or it is damaged or foreign."""
+    from wandb_ops.export.parquet import read_footer
+
+    with explained(place.uri, "read"):
+        if not place.exists():
+            return None
+        if kind == "parquet":
+            with place.open() as file:
+                footer = read_footer(file)
+            return footer.description if footer is not None and footer.ours else None
+        mark = beside(place)
+        if not mark.exists():
+            return None
+        with mark.open() as file:
+            description, sealed = unseal(file.read(1 << 20))
+        if not sealed:
+            return None
+        with place.open() as file:
+            file.seek(0, 2)
+            return description if file.tell() == description.get("bytes") else None
+
+
+def beside(place: Target) -> Target:
+    """Where the mark of a file without a footer stands."""
+    return place.sibling(place.name + MARK)
+
+
+def _write_mark(
+    place: Target, source: dict[str, Any], history: HistoryStream, size: int, digest: str
+) -> None:
+    words = {
+        **source,
+        "rows": history.rows,
+        "first_step_read": history.first_step,
+        "last_step_read": history.last_step,
+        "bytes": size,
+        "sha256": digest,
+    }
+    mark = beside(place)
+    with explained(mark.uri, "write"), mark.publish() as out:
+        out.write(seal(words) + b"\n")
+
+
+def _write_runs(place: Target, table: pa.Table, description: dict[str, Any]) -> tuple[int, bool]:
+    from wandb_ops.export.parquet import ParquetSink
+
+    size, changed = 0, True
+    with explained(place.uri, "write"), place.publish() as out:
+        with ParquetSink(out, table.schema) as sink:
+            sink.write(table)
+            sink.close(description)
+        size, changed = _settle(place, out)
+        if not changed:
+            raise Discard
+    return size, changed
+
+
+def _write_text(place: Target, table: pa.Table, kind: str) -> tuple[int, bool]:
+    from wandb_ops.export.text import write_csv, write_jsonl
+    from wandb_ops.history.table import rows_of_batch
+
+    rows = (_plain(row) for batch in table.to_batches() for row in rows_of_batch(batch))
+    size, changed = 0, True
+    with explained(place.uri, "write"), place.publish() as out:
+        if kind == "csv":
+            write_csv(rows, table.column_names, out)
+        else:
+            write_jsonl(rows, out)
+        size, changed = _settle(place, out)
+        if not changed:
+            raise Discard
+    return size, changed
+
+
+def _settle(place: Target, out: Any) -> tuple[int, bool]:
+    """(bytes written, whether they differ from what stands there)."""
+    out.flush()
+    size, digest = measure(out)
+    if not place.exists():
+        return size, True
+    with place.open() as standing:
+        return size, measure(standing) != (size, digest)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Times as ISO 8601 text, which CSV and JSON can hold."""
+    return {
+        key: value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else value
+        for key, value in row.items()
+    }

@@ -1,0 +1,330 @@
+"""A project as rows of Delta Lake tables, which many projects and many writers may share.
+
+A run's application transactions are `entity/project/run_id`, whose number is the run's line count, and
+`seen:entity/project/run_id`, whose number is a digest of all that tells a change (state, counts, heartbeat,
+what was asked for). A run that only grew is extended from its last step on; any other change replaces it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from wandb_ops.errors import Error, IncompleteHistory, OutputError
+from wandb_ops.export.filesink import child, read_part, source_of
+from wandb_ops.export.lake import Commit, LakeTable, Part, lake_uri, schema_of, sql_text, transaction
+from wandb_ops.export.naming import safe_name
+from wandb_ops.export.project import NotTaken, RunsOutcome, Taken
+from wandb_ops.export.projectruns import merged_runs
+from wandb_ops.export.runfiles import take_files
+from wandb_ops.export.schema import bits_of_column
+from wandb_ops.export.stream import stream_history
+from wandb_ops.export.targets import folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from wandb_ops.export.listing import Listed
+    from wandb_ops.export.project import PerRun, ProjectRequest
+    from wandb_ops.export.stream import HistoryStream
+    from wandb_ops.history.ref import RunCounts
+    from wandb_ops.transport.session import Transport
+
+logger = logging.getLogger("wandb_ops.export")
+
+_REFETCHES = 3
+_WHOLE = -(2**62)
+
+
+@dataclass(slots=True)
+class Fetched:
+    """A part of a run, read and waiting for its commit."""
+
+    listed: Listed
+    what: PerRun
+    stream: HistoryStream
+    after: int  # rows beyond this step are to be added; _WHOLE for all of the run
+    rows: int
+    base: int | None  # digest in the table when reading began
+    seen: int
+    lines: int
+    refetched: int = 0
+    action: Literal["written", "appended", "replaced", "unchanged"] = "written"
+
+    @property
+    def path(self) -> str:
+        """The run's application transaction."""
+        return self.listed.ref.path
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self.stream.close()
+
+    def part(self) -> Part:
+        """The rows as a part of a commit."""
+        ref = self.listed.ref
+        schema = self.stream.schema
+        bits = dict(zip(schema.names, self._bits(schema), strict=True))
+        constants = {"entity": ref.entity, "project": ref.project, "run_id": ref.run_id}
+        return Part(self._tables, schema, bits, constants)
+
+    def _bits(self, schema: pa.Schema) -> Iterator[int]:
+        from wandb_ops.history.table import key_of_field
+
+        kinds = self.stream.kinds()
+        for one in schema:
+            yield kinds[key_of_field(one)]
+
+    def _tables(self) -> Iterator[pa.Table]:
+        import pyarrow.compute as pc
+
+        for table in self.stream.tables():
+            steps: Any = None if self.after == _WHOLE else table.column("_step")
+            yield table if steps is None else table.filter(pc.greater(steps, cast("Any", self.after)))
+
+
+class LakeDestination:
+    """See the module."""
+
+    def __init__(self, transport: Transport, request: ProjectRequest) -> None:
+        self._transport = transport
+        self._request = request
+        self._base_url = transport.settings.base_url
+        self.uri = lake_uri(request.to)
+        self._tables = {name: LakeTable(self.uri, name) for name in ("runs", "history", "system")}
+        self._views: dict[str, DeltaTable | None] = {}
+
+    def check(self) -> None:
+        """Look at the tables once; what changes later is seen at the commit."""
+        self._views = {name: table.load() for name, table in self._tables.items()}
+
+    def standing(self, listed: Listed, what: PerRun) -> int | None:
+        """Rows of a run whose digest is that of the run now."""
+        if what == "files" or listed.counts is None:
+            return None
+        view = self._views[what]
+        if transaction(view, _seen_name(listed.ref.path)) != self._seen(listed, listed.counts, what):
+            return None
+        return transaction(view, listed.ref.path)
+
+    def fetch(self, listed: Listed, what: PerRun, concurrency: int) -> Fetched | list[Taken | NotTaken]:
+        """Read what the table lacks of a part of a run."""
+        if what == "files":
+            to = child(child(self._request.to, "files"), safe_name(listed.ref.run_id))
+            return take_files(listed.run, folder(to), force=self._request.force)
+        view = self._views[what]
+        base = transaction(view, _seen_name(listed.ref.path))
+        tail = self._tail(listed, view, concurrency) if what == "history" else None
+        if tail is not None:
+            return replace(tail, base=base)
+        return self._whole(listed, what, base, concurrency)
+
+    def store(self, fetched: Sequence[Fetched]) -> list[Taken | NotTaken]:
+        """Commit the rows of many runs at once, in each of the tables."""
+        outcomes: list[Taken | NotTaken] = []
+        for what in ("history", "system"):
+            mine = [one for one in fetched if one.what == what]
+            if mine:
+                outcomes += self._store(mine, self._tables[what])
+        return outcomes
+
+    def put_runs(self, listed: Sequence[Listed]) -> RunsOutcome:
+        """Replace the project's rows of the table of runs."""
+        from wandb_ops.export.digest import RowDigest
+
+        entity, project = self._request.entity, self._request.project
+        scope = f"entity = {sql_text(entity)} AND project = {sql_text(project)}"
+        name = f"seen:{entity}/{project}"
+        outcomes: list[RunsOutcome] = []
+        wanted: list[int] = []
+
+        def decide(view: DeltaTable | None) -> Commit | None:
+            if wanted and transaction(view, name) == wanted[-1]:
+                return None
+            table, gone, left_out = merged_runs(
+                self._transport, entity, project, listed, _rows_of_project(view, entity, project)
+            )
+            digest = RowDigest(table.schema)
+            digest.update(table)
+            wanted.append(int(digest.hexdigest()[:15], 16))
+            changed = transaction(view, name) != wanted[-1]
+            taken = Taken(
+                run_id="", what="runs", action="written" if changed else "unchanged", rows=table.num_rows
+            )
+            outcomes.append(RunsOutcome(taken, gone, left_out))
+            if not changed:
+                return None
+            columns = enumerate(table.schema)
+            bits = {one.name: bits_of_column(one, table.column(place)) for place, one in columns}
+            constants = {"entity": entity, "project": project}
+            part = Part(lambda: iter([table]), table.schema, bits, constants)
+            return Commit([part], {name: wanted[-1]}, None if view is None else scope)
+
+        self._tables["runs"].commit(decide)
+        return outcomes[-1]
+
+    def _seen(self, listed: Listed, counts: RunCounts, what: PerRun) -> int:
+        source = source_of(self._base_url, listed.ref, counts, what, self._request.keys)
+        return int(source["fingerprint"][:15], 16)
+
+    def _whole(self, listed: Listed, what: PerRun, base: int | None, concurrency: int) -> Fetched:
+        stream = read_part(self._transport, listed, what, self._request.keys, concurrency)
+        counts = stream.counts
+        lines = counts.history_lines if what == "history" else counts.events_lines or 0
+        return Fetched(
+            listed, what, stream, _WHOLE, stream.rows, base, self._seen(listed, counts, what), lines
+        )
+
+    def _tail(self, listed: Listed, view: DeltaTable | None, concurrency: int) -> Fetched | None:
+        """The rows beyond those in the table, when it is sure that those are still the run's first ones."""
+        counts, path = listed.counts, listed.ref.path
+        lines = transaction(view, path)
+        if counts is None or view is None or self._request.keys or self._request.force:
+            return None
+        if not lines or lines >= counts.history_lines:
+            return None
+        edge = _Edge.of(view, listed)
+        if edge is None or edge.rows != lines or edge.step > counts.last_step:
+            return None
+        try:
+            stream = stream_history(
+                self._transport, listed.ref, min_step=edge.step, counts=counts, concurrency=concurrency
+            )
+        except IncompleteHistory:
+            return None
+        if edge.continues(stream) and stream.rows - edge.at_step == counts.history_lines - lines:
+            seen = self._seen(listed, counts, "history")
+            rows = stream.rows - edge.at_step
+            return Fetched(listed, "history", stream, edge.step, rows, None, seen, counts.history_lines)
+        stream.close()
+        logger.info("%s: what the table holds of it has changed; it is read whole", path)
+        return None
+
+    def _store(self, fetched: list[Fetched], table: LakeTable) -> list[Taken | NotTaken]:
+        outcomes: list[Taken | NotTaken] = []
+        waiting = list(fetched)
+
+        def decide(view: DeltaTable | None) -> Commit | None:
+            fresh: list[Fetched] = []
+            stale: list[Fetched] = []
+            for one in list(waiting):
+                now = transaction(view, _seen_name(one.path))
+                if now == one.seen:
+                    waiting.remove(one)
+                    outcomes.append(_taken(one))
+                    continue
+                if now != one.base and not self._again(one, now, outcomes):
+                    waiting.remove(one)
+                    continue
+                (stale if transaction(view, one.path) is not None and one.after == _WHOLE else fresh).append(
+                    one
+                )
+            chosen = fresh or stale
+            for one in chosen:
+                one.action = "replaced" if not fresh else "written" if one.after == _WHOLE else "appended"
+            if not chosen:
+                return None
+            numbers = {one.path: one.lines for one in chosen}
+            numbers |= {_seen_name(one.path): one.seen for one in chosen}
+            return Commit([one.part() for one in chosen], numbers, None if fresh else _predicate(chosen))
+
+        for one in fetched:
+            one.action = "unchanged"
+        table.commit(decide)
+        return outcomes
+
+    def _again(self, one: Fetched, now: int | None, outcomes: list[Taken | NotTaken]) -> bool:
+        """Another writer committed this run after it was read here: read it again, whole."""
+        one.refetched += 1
+        run_id = one.listed.ref.run_id
+        if one.refetched > _REFETCHES:
+            error = OutputError("Other exports keep writing this run", where=one.path)
+            outcomes.append(NotTaken.of(run_id, one.what, error))
+            return False
+        try:
+            other = self._whole(replace(one.listed, counts=None), one.what, now, 1)
+        except (Error, OSError) as error:
+            outcomes.append(NotTaken.of(run_id, one.what, error))
+            return False
+        one.stream.close()
+        one.stream, one.after, one.rows = other.stream, _WHOLE, other.rows
+        one.base, one.seen, one.lines, one.action = now, other.seen, other.lines, "unchanged"
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """The last step of a run in the table."""
+
+    step: int
+    rows: int  # of the whole run
+    at_step: int  # of the last step
+    stamps: tuple[Any, ...]  # times at which these were logged
+
+    @classmethod
+    def of(cls, view: DeltaTable, listed: Listed) -> _Edge | None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        names = schema_of(view).names
+        if "_step" not in names or "_timestamp" not in names:
+            return None
+        ref = listed.ref
+        mine = (
+            (pc.field("run_id") == ref.run_id)
+            & (pc.field("project") == ref.project)
+            & (pc.field("entity") == ref.entity)
+        )
+        rows = view.to_pyarrow_dataset().to_table(filter=mine, columns=["_step", "_timestamp"])
+        steps: Any = rows.column("_step")
+        if not rows.num_rows or steps.null_count or not pa.types.is_integer(steps.type):
+            return None
+        last: Any = pc.max(steps).as_py()
+        stamps = rows.filter(pc.equal(steps, last)).column("_timestamp").to_pylist()
+        return None if None in stamps else cls(last, rows.num_rows, len(stamps), tuple(sorted(stamps)))
+
+    def continues(self, stream: HistoryStream) -> bool:
+        """Whether the stream begins with the very rows that the table ends with: a run that was rewound and
+        logged again has that step too, from another time."""
+        import pyarrow.compute as pc
+
+        stamps: list[Any] = []
+        for table in stream.tables():
+            if not {"_step", "_timestamp"} <= set(table.column_names):
+                return False
+            steps = cast("Any", table.column("_step"))
+            stamps += table.filter(pc.equal(steps, cast("Any", self.step))).column("_timestamp").to_pylist()
+        return None not in stamps and tuple(sorted(stamps)) == self.stamps
+
+
+def _rows_of_project(view: DeltaTable | None, entity: str, project: str) -> pa.Table | None:
+    """The table of runs as far as it is about one project, under the names that the columns had before the
+    lake made them differ in more than case."""
+    import pyarrow.compute as pc
+
+    from wandb_ops.history.table import key_of_field
+
+    if view is None:
+        return None
+    mine = (pc.field("entity") == entity) & (pc.field("project") == project)
+    rows = view.to_pyarrow_dataset().to_table(filter=mine).cast(schema_of(view))
+    rows = rows.drop_columns(["entity", "project"])
+    return rows.rename_columns([key_of_field(f) if f.name.endswith("~") else f.name for f in rows.schema])
+
+
+def _seen_name(path: str) -> str:
+    return f"seen:{path}"
+
+
+def _predicate(fetched: Sequence[Fetched]) -> str:
+    ref = fetched[0].listed.ref
+    names = ", ".join(sql_text(one.listed.ref.run_id) for one in fetched)
+    return f"entity = {sql_text(ref.entity)} AND project = {sql_text(ref.project)} AND run_id IN ({names})"
+
+
+def _taken(one: Fetched) -> Taken:
+    return Taken(run_id=one.listed.ref.run_id, what=one.what, action=one.action, rows=one.rows)

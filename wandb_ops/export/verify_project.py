@@ -1,0 +1,168 @@
+"""Does an export of a project still hold what it says, and is that what the server has?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from wandb_ops.export.engine import destination_for
+from wandb_ops.export.filesink import MARK, child, read_mark
+from wandb_ops.export.lake import LakeTable, lake_uri, transaction
+from wandb_ops.export.limit import CONCURRENCY, LimitedTransport
+from wandb_ops.export.listing import listed_runs
+from wandb_ops.export.project import DEFAULT, ProjectRequest
+from wandb_ops.export.scope import project_of
+from wandb_ops.export.targets import explained, folder, measure
+from wandb_ops.export.verify import verify_target
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from wandb_ops.export.project import PerRun, ProjectFormat, What
+    from wandb_ops.export.targets import Folder
+    from wandb_ops.public.api import Api
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectVerified:
+    """What was found when an export of a project was checked."""
+
+    uri: str
+    ok: bool  # everything holds what it says
+    current: bool  # and the server has nothing that is newer or missing here
+    parts: int  # histories and system metrics that were read again
+    rows: int
+    problems: tuple[str, ...]
+    missing: tuple[str, ...]  # run ids of which a part is not there
+    stale: tuple[str, ...]  # run ids of which a part is older than the server's
+    deleted_upstream: tuple[str, ...]  # run ids that the server has no longer
+
+
+def verify_export(
+    api: Api,
+    *,
+    project: str,
+    to: str | os.PathLike[str],
+    entity: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    keys: Sequence[str] | None = None,
+    format: ProjectFormat = "parquet",
+    include: Sequence[What] = DEFAULT,
+) -> ProjectVerified:
+    """Read an export of a project again, every row of it, and compare it with its own marks and the server's
+    list of runs; no history is asked for. The arguments are those of `export_project`.
+
+    Raises:
+        UsageError: The destination holds another project.
+    """
+    entity, project = project_of(api, project, entity)
+    request = ProjectRequest(
+        entity=entity, project=project, to=to, format=format, filters=filters, keys=keys, include=include
+    )
+    transport = LimitedTransport(api.transport, CONCURRENCY)
+    destination = destination_for(transport, request)
+    destination.check()
+    found = list(_in_lake(request) if format == "delta" else _in_files(request))
+    there = {(one.what, one.run_id) for one in found}
+    listed = list(listed_runs(transport, entity, project, filters))
+    missing, stale = set(), set()
+    for one in listed:
+        for what in _checked(request):
+            if (what, one.ref.run_id) not in there:
+                missing.add(one.ref.run_id)
+            elif destination.standing(one, what) is None:
+                stale.add(one.ref.run_id)
+    gone: set[str] = set()
+    if filters is None:
+        gone = {one.run_id for one in found} - {one.ref.run_id for one in listed}
+    problems = tuple(problem for one in found for problem in one.problems)
+    return ProjectVerified(
+        uri=destination.uri,
+        ok=not problems,
+        current=not (missing or stale),
+        parts=len(found),
+        rows=sum(one.rows for one in found),
+        problems=problems,
+        missing=tuple(sorted(missing)),
+        stale=tuple(sorted(stale)),
+        deleted_upstream=tuple(sorted(gone)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    what: PerRun
+    run_id: str
+    rows: int
+    problems: tuple[str, ...]
+
+
+def _checked(request: ProjectRequest) -> list[PerRun]:
+    """What can be told from marks; files are checked as they are exported, against the server's MD5."""
+    return [what for what in request.per_run if what != "files"]
+
+
+def _in_files(request: ProjectRequest) -> Iterator[_Found]:
+    for what in _checked(request):
+        place = folder(child(request.to, what))
+        for name in place.names():
+            if name.endswith(f".{request.format}") and not name.startswith("."):
+                yield _file(place, name, request.format, what)
+
+
+def _file(place: Folder, name: str, kind: str, what: PerRun) -> _Found:
+    target = place.file(name)
+    mark = read_mark(target, kind)
+    run_id = str((mark or {}).get("run_id", Path(name).stem))
+    if kind == "parquet":
+        verified = verify_target(target)
+        return _Found(what, run_id, verified.rows, tuple(f"{name}: {p}" for p in verified.problems))
+    if mark is None:
+        return _Found(what, run_id, 0, (f"{name}: no mark, or one that does not fit, in {name}{MARK}",))
+    with explained(target.uri, "read"), target.open() as file:
+        intact = measure(file)[1] == mark["sha256"]
+    problems = () if intact else (f"{name}: the bytes are not those that were written",)
+    return _Found(what, run_id, int(mark["rows"]), problems)
+
+
+def _in_lake(request: ProjectRequest) -> Iterator[_Found]:
+    import pyarrow.compute as pc
+
+    uri = lake_uri(request.to)
+    for what in _checked(request):
+        view = LakeTable(uri, what).load()
+        if view is None:
+            continue
+        mine = (pc.field("entity") == request.entity) & (pc.field("project") == request.project)
+        names = view.to_pyarrow_dataset().to_table(columns=["run_id"], filter=mine)
+        counted = names.group_by("run_id").aggregate([([], "count_all")])
+        rows = dict(
+            zip(counted.column("run_id").to_pylist(), counted.column("count_all").to_pylist(), strict=True)
+        )
+        for run_id, count in sorted(cast("dict[str, int]", rows).items()):
+            path = f"{request.entity}/{request.project}/{run_id}"
+            lines = transaction(view, path)
+            # With `keys`, rows that have none of them were not taken.
+            wrong = lines is None or count > lines or (count < lines and not request.keys)
+            problem = f"{what} of {run_id}: {count} rows, and its transaction says {lines}"
+            yield _Found(what, run_id, count, (problem,) if wrong else ())
+        for run_id in _without_rows(view, request, set(rows)):
+            yield _Found(what, run_id, 0, ())
+
+
+def _without_rows(view: Any, request: ProjectRequest, seen: set[Any]) -> Iterator[str]:
+    """Runs that have no rows, and a transaction that says so."""
+    runs = LakeTable(lake_uri(request.to), "runs").load()
+    if runs is None:
+        return
+    import pyarrow.compute as pc
+
+    mine = (pc.field("entity") == request.entity) & (pc.field("project") == request.project)
+    names: list[Any] = (
+        runs.to_pyarrow_dataset().to_table(columns=["run_id"], filter=mine).column(0).to_pylist()
+    )
+    for run_id in names:
+        if run_id not in seen and transaction(view, f"{request.entity}/{request.project}/{run_id}") == 0:
+            yield run_id
