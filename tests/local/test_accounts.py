@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 import requests
 
 from wandb_ops.local.errors import Refused
+from wandb_ops.local.graphql import schema
 from wandb_ops.local.serve import LocalServer
 
 ADMIN_KEY = "an-admin-key-of-the-tests"
@@ -116,12 +118,32 @@ class Person:
             },
         )
         artifact = made["createArtifact"]["artifact"]
+        content = self.data(
+            "mutation M($m: CreateArtifactManifestInput!, $f: CreateArtifactFilesInput!)"
+            " { createArtifactManifest(input: $m) { artifactManifest { id } }"
+            " createArtifactFiles(input: $f) { files { edges { node { uploadMultipartUrls"
+            " { uploadID } } } } } }",
+            m={"artifactID": artifact["id"], "digest": "0" * 32, "name": "m", "type": "FULL"},
+            f={
+                "artifactFiles": [
+                    {
+                        "artifactID": artifact["id"],
+                        "name": "f",
+                        "md5": "AAAAAAAAAAAAAAAAAAAAAA==",
+                        "uploadPartsInput": [{"partNumber": 1, "hexMD5": "0" * 32}],
+                    }
+                ]
+            },
+        )
+        (edge,) = content["createArtifactFiles"]["files"]["edges"]
         return {
             "sweep": sweep["id"],
             "sweep agent": made["createAgent"]["agent"]["id"],
             "view": made["upsertView"]["view"]["id"],
             "artifact": artifact["id"],
             "collection": artifact["artifactSequence"]["id"],
+            "manifest": content["createArtifactManifest"]["artifactManifest"]["id"],
+            "upload": edge["node"]["uploadMultipartUrls"]["uploadID"],
             "client": f"client-of-{entity}-{project}-{run}",
         }
 
@@ -239,6 +261,44 @@ BY_NAME = {
         " { user { id } } }"
     ),
     "organization": "query Q($e: String) { organization(name: $e) { id } }",
+    "projects of": "query Q($e: String) { projects(entityName: $e) { edges { node { name } } } }",
+    "upsert sweep": (
+        "mutation Q($e: String) { upsertSweep(input: {entityName: $e, projectName: %p, config: %w})"
+        " { sweep { id } } }"
+    ),
+    "sweep agent": (
+        "mutation Q($e: String) { createAgent(input: {entityName: $e, projectName: %p, sweep: %r})"
+        " { agent { id } } }"
+    ),
+    "upsert view": (
+        "mutation Q($e: String) { upsertView(input: {entityName: $e, projectName: %p, name: %r, type: %r,"
+        " spec: %e}) { inserted } }"
+    ),
+    "alert": (
+        "mutation Q($e: String) { notifyScriptableRunAlert(input: {entityName: $e, projectName: %p,"
+        " runName: %r, title: %r, text: %r}) { success } }"
+    ),
+    "rewind": (
+        "mutation Q($e: String) { rewindRun(input: {entityName: $e, projectName: %p, runName: %r,"
+        ' metricName: "_step", metricValue: 0}) { rewoundRun { id } } }'
+    ),
+    "rename project": (
+        "mutation Q($e: String!) { renameProject(input: {entityName: $e, oldProjectName: %p,"
+        " newProjectName: %r}) { inserted } }"
+    ),
+    "create artifact": (
+        "mutation Q($e: String!) { createArtifact(input: {entityName: $e, projectName: %p,"
+        " artifactTypeName: %r, artifactCollectionName: %r, digest: %r, digestAlgorithm: MANIFEST_MD5,"
+        " enableDigestDeduplication: true}) { artifact { id } } }"
+    ),
+    "tag a collection": (
+        "mutation Q($e: String!) { createArtifactCollectionTagAssignments(input: {entityName: $e,"
+        ' projectName: %p, artifactCollectionName: "secret", tags: [{tagName: %r}]}) { tags { id } } }'
+    ),
+    "untag a collection": (
+        "mutation Q($e: String!) { deleteArtifactCollectionTagAssignments(input: {entityName: $e,"
+        ' projectName: %p, artifactCollectionName: "secret", tags: [{tagName: %r}]}) { success } }'
+    ),
 }
 BY_ID = {
     "upsert run": ("run", "mutation Q($i: String) { upsertBucket(input: {id: $i, notes: %r}) { inserted } }"),
@@ -324,6 +384,66 @@ BY_ID = {
             " projectName: %r}) { versionIndex } }"
         ),
     ),
+    "use artifact": (
+        "artifact",
+        (
+            "mutation Q($i: ID!) { useArtifact(input: {artifactID: $i, entityName: %c, projectName: %p,"
+            " runName: %r}) { artifact { id } } }"
+        ),
+    ),
+    "add alias": (
+        "artifact",
+        (
+            "mutation Q($i: ID!) { addAliases(input: {artifactID: $i, aliases: [{alias: %r, entityName: %c,"
+            " projectName: %p, artifactCollectionName: %r}]}) { success } }"
+        ),
+    ),
+    "delete alias": (
+        "artifact",
+        (
+            "mutation Q($i: ID!) { deleteAliases(input: {artifactID: $i, aliases: [{alias: %r,"
+            " entityName: %c, projectName: %p, artifactCollectionName: %r}]}) { success } }"
+        ),
+    ),
+    "unlink artifact": (
+        "collection",
+        (
+            "mutation Q($i: ID!) { unlinkArtifact(input: {artifactID: %a, artifactPortfolioID: $i})"
+            " { success } }"
+        ),
+    ),
+    "change manifest": (
+        "manifest",
+        (
+            "mutation Q($i: ID) { updateArtifactManifest(input: {artifactManifestID: $i, digest: %r})"
+            " { artifactManifest { id } } }"
+        ),
+    ),
+    "complete upload": (
+        "upload",
+        (
+            "mutation Q($i: String) { completeMultipartUploadArtifact(input: {uploadID: $i, artifactID: %a,"
+            " completedParts: []}) { digest } }"
+        ),
+    ),
+    "change portfolio": (
+        "collection",
+        (
+            "mutation Q($i: ID!) { updateArtifactPortfolio(input: {artifactPortfolioID: $i, name: %r})"
+            " { artifactCollection { id } } }"
+        ),
+    ),
+    "delete portfolio": (
+        "collection",
+        (
+            "mutation Q($i: ID) { deleteArtifactPortfolio(input: {artifactPortfolioID: $i})"
+            " { artifactCollection { id } } }"
+        ),
+    ),
+    "delete item": (
+        "item",
+        "mutation Q($i: ID) { deleteFromRunQueue(input: {queueID: %u, runQueueItemId: $i}) { success } }",
+    ),
     "collection": ("collection", "query Q($i: ID!) { artifactCollection(id: $i) { id name } }"),
     "change collection": (
         "collection",
@@ -362,6 +482,23 @@ BY_ID = {
 }
 
 
+# Ids that a question needs beside the one it is about.
+MARKS = {
+    "%a": base64.b64encode(b"Artifact:v1:9999").decode(),
+    "%u": base64.b64encode(b"RunQueue:v1:9999").decode(),
+    "%w": json.dumps({"method": "random", "parameters": {"a": {"value": 1}}}),
+}
+# What concerns nobody but who asks; tested on its own below.
+OWN = {"createTeam", "createUser", "generateApiKey", "deleteApiKey", "serverInfo", "viewer", "user", "users"}
+
+
+def test_every_way_in_is_asked_by_a_stranger() -> None:
+    texts = [*BY_NAME.values(), *(query for _, query in BY_ID.values())]
+    asked = {name for text in texts for name in re.findall(r"\{ (\w+)\(", text)}
+    types = (schema().query_type, schema().mutation_type)
+    assert {name for each in types if each is not None for name in each.fields} - asked == OWN
+
+
 def fill(query: str) -> str:
     for mark, text in {
         "%p": "private",
@@ -371,6 +508,7 @@ def fill(query: str) -> str:
         "%f": "failed",
         "%s": "CANCELED",
         "%e": "{}",
+        **MARKS,
     }.items():
         query = query.replace(mark, json.dumps(text))
     return query

@@ -106,7 +106,7 @@ def test_an_answer_without_a_run_is_a_protocol_error(make_transport: Make, fault
 
 
 def test_a_run_tells_where_its_streams_end(make_transport: Make, fault_server: FaultServer) -> None:
-    """Offsets for the file stream, the last row, summary and config as the user wrote them."""
+    """Offsets for the file stream, the last row, summary, and the config whole, to be sent back."""
     tail = json.dumps(['{"_step":2,"loss":1}', '{"_step":3,"loss":NaN}'])
     found = bucket(
         state="finished",
@@ -125,7 +125,7 @@ def test_a_run_tells_where_its_streams_end(make_transport: Make, fault_server: F
     assert status.last_history_row["_step"] == 3
     assert math.isnan(status.last_history_row["loss"])
     assert status.summary == {"best": math.inf}
-    assert (status.state, status.config, status.tags) == ("finished", {"lr": 0.1}, ("a",))
+    assert (status.state, status.config, status.tags) == ("finished", {"lr": 0.1, "_wandb": {"t": 1}}, ("a",))
     assert fault_server.requests[0].json()["variables"] == {
         "entity": "ent",
         "project": "proj",

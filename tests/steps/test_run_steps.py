@@ -232,3 +232,15 @@ def test_a_run_that_does_not_exist_is_named(api, project):
     steps.create_run(api, project=project, run_id="somewhere")
     with pytest.raises(NotFoundError, match="nowhere"):
         steps.run_status(api, run=f"{api.default_entity}/{project}/nowhere")
+
+
+def test_a_retried_create_keeps_what_the_sdk_wrote_for_itself(api, project):
+    from wandb_ops.protocol.runs import upsert_run
+
+    own = {"cli_version": "0.31.0", "t": {"3": [1, 2]}}
+    upsert_run(
+        api.transport, entity=api.default_entity, project=project, run_id="r1", config={"a": 1, "_wandb": own}
+    )
+    steps.create_run(api, project=project, run_id="r1", config={"lr": 0.2})
+    run = api.run(f"{api.default_entity}/{project}/r1")
+    assert run.rawconfig == {"a": 1, "lr": 0.2, "_wandb": own}

@@ -286,7 +286,9 @@ def test_images_are_on_the_server_before_their_row(sync, history, tmp_path, load
 
 
 def test_pr_curves_get_a_chart_beside_the_hyperparameters(sync, tmp_path, transport, wandb_server):
-    upsert_run(transport, entity=wandb_server.entity, project=PROJECT, run_id="r", config={"n": 1})
+    own = {"cli_version": "0.31.0", "visualize": {"mine": {"panel_type": "Vega2"}}}
+    config = {"n": 1, "_wandb": own}  # as a run has that the SDK made
+    upsert_run(transport, entity=wandb_server.entity, project=PROJECT, run_id="r", config=config)
     writer = tensorboardX.SummaryWriter(str(tmp_path / "eval"))
     labels, scores = np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.6, 0.4])
     writer.add_pr_curve("pr", labels, scores, 2, num_thresholds=11)
@@ -294,7 +296,10 @@ def test_pr_curves_get_a_chart_beside_the_hyperparameters(sync, tmp_path, transp
     sync(tmp_path)
     run = wandb_server.run(PROJECT, "r")
     assert run.config == {"n": 1}
-    chart = run.raw_config["_wandb"]["value"]["visualize"]["eval/pr"]
+    internal = run.raw_config["_wandb"]["value"]
+    assert internal["cli_version"] == "0.31.0"
+    assert internal["visualize"]["mine"] == own["visualize"]["mine"]
+    chart = internal["visualize"]["eval/pr"]
     assert chart["panel_config"]["fieldSettings"] == {"x": "recall", "y": "precision"}
     assert '"value": "eval/pr"' in json.dumps(chart)  # the table that it draws
     assert run.summary["eval/pr"]["_type"] == "table-file"

@@ -44,14 +44,17 @@ def runs(
     found = steps.list_runs(
         client(), project=project, entity=entity, states=states, filters=json_object(filters), limit=limit
     )
-    show(
-        found,
-        as_json=as_json,
-        people=lambda: table(
+
+    def people() -> None:
+        if not found:
+            click.echo("no runs")
+            return
+        table(
             ["run", "name", "state", "history lines", "last heartbeat"],
             [(r.run_id, r.display_name, r.state, r.history_lines, r.heartbeat_at) for r in found],
-        ),
-    )
+        )
+
+    show(found, as_json=as_json, people=people)
 
 
 @click.group()

@@ -19,7 +19,6 @@ import re
 import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from wandb_ops.errors import Error, OutputError, UsageError
@@ -494,14 +493,3 @@ def _tables(to: str | os.PathLike[str]) -> Iterator[tuple[str, DeltaTable]]:
         table = LakeTable(uri, name).load()
         if table is not None:
             yield name, table
-
-
-def is_lake(to: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds one of a lake's tables."""
-    try:
-        uri = lake_uri(to)
-    except UsageError:
-        return False
-    if _REMOTE.match(uri) is None and not Path(uri).is_dir():
-        return False
-    return any(LakeTable(uri, name).load() is not None for name in TABLES)

@@ -55,7 +55,7 @@ class ResumeStatus:
         log_lines: Lines of console output.
         last_history_row: The last row, or None when there is none or it cannot be read.
         summary: The summary.
-        config: The config, as the user wrote it.
+        config: The whole config, keys of W&B's own (`_wandb`) included, so that it can be sent back.
         tags: The tags.
         notes: The notes, or None.
     """
@@ -170,7 +170,7 @@ def resume_status(transport: Transport, *, entity: str, project: str, run_id: st
         log_lines=bucket.get("logLineCount") or 0,
         last_history_row=_last_row(bucket.get("historyTail")),
         summary=values.loads_object(bucket.get("summaryMetrics")),
-        config=values.unwrap_config(bucket.get("config")),
+        config=values.unwrap_config(bucket.get("config"), whole=True),
         tags=tuple(bucket.get("tags") or ()),
         notes=bucket.get("notes"),
     )

@@ -184,10 +184,11 @@ def _spell(path: tuple[Any, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def unwrap_config(text: str | bytes | None) -> dict[str, Any]:
+def unwrap_config(text: str | bytes | None, *, whole: bool = False) -> dict[str, Any]:
     """A run's config as the user wrote it: `{"k":{"value":v}}` gives `{"k": v}`.
 
-    Keys of W&B's own (`_wandb` and others that begin with `_`) are left out.
+    Keys of W&B's own (`_wandb` and others that begin with `_`) are left out, unless `whole`: whoever sends a
+    config back must send them too, because a config is stored as one piece.
 
     Raises:
         DataError: The text is not a JSON object.
@@ -195,7 +196,7 @@ def unwrap_config(text: str | bytes | None) -> dict[str, Any]:
     return {
         key: entry["value"] if isinstance(entry, dict) and "value" in entry else entry
         for key, entry in loads_object(text).items()
-        if not key.startswith("_")
+        if whole or not key.startswith("_")
     }
 
 

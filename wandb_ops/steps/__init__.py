@@ -1,7 +1,7 @@
 """The one door for pipelines: idempotent steps on an `Api`, with JSON-safe results.
 
 Both orchestrator adapters and the command line call these and nothing below. Each step may be repeated:
-the same arguments twice leave the same state.
+the same arguments twice leave the same state. The one exception, `enqueue_job`, says so.
 """
 
 from __future__ import annotations

@@ -356,7 +356,8 @@ def _find(api: Api, path: str) -> Run | None:
 def _merged_config(existing: Run | None, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if not config:
         return None
-    return {**(existing.config if existing is not None else {}), **config}
+    # Whole, with what the W&B client keeps there for itself: a config is stored as one piece.
+    return {**(existing.rawconfig if existing is not None else {}), **config}
 
 
 def _must_match(wanted: Mapping[str, Any], there: Mapping[str, Any] | None, where: str) -> None:

@@ -329,13 +329,16 @@ class RunSync:
         added = self._new_config()
         if added or self._charts > self._drawn:
             config = {**self._run.config, **added}
-            internal = {"_wandb": {"visualize": {key: pr_chart(key) for key in sorted(self._charts)}}}
+            if self._charts:
+                own = config.get("_wandb") or {}
+                drawn = {key: pr_chart(key) for key in sorted(self._charts)}
+                config["_wandb"] = {**own, "visualize": {**own.get("visualize", {}), **drawn}}
             upsert_run(
                 self._transport,
                 entity=self._entity,
                 project=self._project,
                 run_id=self._run_id,
-                config=config | (internal if self._charts else {}),
+                config=config,
             )
             self._run = replace(self._run, config=config)
             self._drawn = set(self._charts)
