@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from wandb_ops.public.api import Api
     from wandb_ops.public.artifact_attributes import ArtifactTTL
     from wandb_ops.public.artifacts import Artifact
+    from wandb_ops.public.automations import AutomationAction, AutomationEvent, NewAutomation
     from wandb_ops.public.histogram import Histogram
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "Artifact",
     "ArtifactTTL",
     "AuthenticationError",
+    "AutomationAction",
+    "AutomationEvent",
     "CertificateError",
     "ChecksumMismatch",
     "CommError",
@@ -72,6 +75,7 @@ __all__ = [
     "GraphQLError",
     "Histogram",
     "IncompleteHistory",
+    "NewAutomation",
     "NotFoundError",
     "OutcomeError",
     "OutputError",
@@ -100,7 +104,10 @@ _ON_FIRST_USE = {
     "Api": "wandb_ops.public.api",
     "Artifact": "wandb_ops.public.artifacts",
     "ArtifactTTL": "wandb_ops.public.artifact_attributes",
+    "AutomationAction": "wandb_ops.public.automations",
+    "AutomationEvent": "wandb_ops.public.automations",
     "Histogram": "wandb_ops.public.histogram",
+    "NewAutomation": "wandb_ops.public.automations",
     "steps": "",
 }
 

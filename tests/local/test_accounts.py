@@ -136,7 +136,26 @@ class Person:
             },
         )
         (edge,) = content["createArtifactFiles"]["files"]["edges"]
+        watched = base64.b64encode(f"Project:v1:{project}:{entity}".encode()).decode()
+        automation = self.data(
+            "mutation M($t: CreateFilterTriggerInput!, $w: CreateGenericWebhookIntegrationInput!)"
+            " { createFilterTrigger(input: $t) { trigger { id } }"
+            " createGenericWebhookIntegration(input: $w) { integration { id } } }",
+            t={
+                "name": f"secret-{project}-{run}",
+                "enabled": True,
+                "scopeType": "PROJECT",
+                "scopeID": watched,
+                "triggeringEventType": "LINK_MODEL",
+                "eventFilter": "{}",
+                "triggeredActionType": "NO_OP",
+                "triggeredActionConfig": {},
+            },
+            w={"entityName": entity, "name": "secret", "urlEndpoint": "https://hooks.example/secret"},
+        )
         return {
+            "trigger": automation["createFilterTrigger"]["trigger"]["id"],
+            "entity": base64.b64encode(f"Entity:v1:{entity}".encode()).decode(),
             "sweep": sweep["id"],
             "sweep agent": made["createAgent"]["agent"]["id"],
             "view": made["upsertView"]["view"]["id"],
@@ -259,6 +278,14 @@ BY_NAME = {
     "service account": (
         "mutation Q($e: String) { createServiceAccount(input: {entityName: $e, description: %r})"
         " { user { id } } }"
+    ),
+    "automations": (
+        "query Q($e: String) { entity(name: $e) { triggers { edges { node { name } } }"
+        " integrations { edges { node { __typename } } } } }"
+    ),
+    "create webhook": (
+        "mutation Q($e: String!) { createGenericWebhookIntegration(input: {entityName: $e, name: %r,"
+        ' urlEndpoint: "https://hooks.example/x"}) { integration { id } } }'
     ),
     "organization": "query Q($e: String) { organization(name: $e) { id } }",
     "projects of": "query Q($e: String) { projects(entityName: $e) { edges { node { name } } } }",
@@ -475,6 +502,38 @@ BY_ID = {
         "project",
         "mutation Q($i: String) { deleteModel(input: {id: $i}) { success } }",
     ),
+    "automation of a project": (
+        "project",
+        (
+            "mutation Q($i: ID!) { createFilterTrigger(input: {name: %r, enabled: true, scopeType: PROJECT,"
+            " scopeID: $i, triggeringEventType: LINK_MODEL, eventFilter: %e, triggeredActionType: NO_OP,"
+            " triggeredActionConfig: {}}) { trigger { id } } }"
+        ),
+    ),
+    "automation of a collection": (
+        "collection",
+        (
+            "mutation Q($i: ID!) { createFilterTrigger(input: {name: %r, enabled: true,"
+            " scopeType: ARTIFACT_COLLECTION, scopeID: $i, triggeringEventType: LINK_MODEL, eventFilter: %e,"
+            " triggeredActionType: NO_OP, triggeredActionConfig: {}}) { trigger { id } } }"
+        ),
+    ),
+    "automation of an entity": (
+        "entity",
+        (
+            "mutation Q($i: ID!) { createFilterTrigger(input: {name: %r, enabled: true, scopeType: ENTITY,"
+            " scopeID: $i, triggeringEventType: LINK_MODEL, eventFilter: %e, triggeredActionType: NO_OP,"
+            " triggeredActionConfig: {}}) { trigger { id } } }"
+        ),
+    ),
+    "change automation": (
+        "trigger",
+        "mutation Q($i: ID!) { updateFilterTrigger(input: {id: $i, enabled: false}) { trigger { id } } }",
+    ),
+    "delete automation": (
+        "trigger",
+        "mutation Q($i: ID) { deleteTrigger(input: {triggerID: $i}) { success } }",
+    ),
     "config": (
         "config",
         'query Q($i: ID) { entity(name: "cid") { defaultResourceConfig(id: $i) { config } } }',
@@ -538,7 +597,8 @@ def counts(server: LocalServer) -> dict[str, list[Any]]:
             for table in (
                 "projects", "runs", "files", "queues", "queue_items", "launch_agents", "resource_configs",
                 "members", "users", "entities", "lines", "sweeps", "sweep_agents", "views", "artifacts",
-                "artifact_collections", "artifact_memberships", "artifact_manifests",
+                "artifact_collections", "artifact_memberships", "artifact_manifests", "triggers",
+                "integrations",
             )
         }  # fmt: skip
 

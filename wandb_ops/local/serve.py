@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 from starlette.applications import Starlette
 
-from wandb_ops.local import app, pages, provision
+from wandb_ops.local import app, automations, pages, provision
 from wandb_ops.local.service import Service, Settings, open_service
 from wandb_ops.local.stored import StoredRun, read_run
 
@@ -240,6 +240,22 @@ class LocalServer:
             Refused: A name is taken or cannot be one; or there is no such team or user.
         """
         return provision.add_organization(self.service, name, entity=entity, teams=teams, members=members)
+
+    def add_slack_integration(self, entity: str, *, team: str, channel: str) -> str:
+        """Give an entity a Slack integration, which automations of the entity can name; returns its id.
+
+        W&B makes them in its app; here nothing is ever sent to Slack.
+
+        Args:
+            team: The Slack workspace's name.
+            channel: The channel's name.
+
+        Raises:
+            Refused: There is no such entity, or a text is missing.
+        """
+        with self.service.store.writing() as db:
+            now = self.service.store.now()
+            return automations.add_integration(db, now, entity, automations.SLACK, team, channel).id
 
     def start(self) -> Self:
         """Open the folder and answer; returns once requests are answered."""

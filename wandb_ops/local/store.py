@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wandb_ops.local.artifacttables import ARTIFACTS
+from wandb_ops.local.automationtables import AUTOMATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,6 +167,7 @@ class Store:
             self._writer.executescript(
                 f"BEGIN IMMEDIATE;{_SCHEMA}{ARTIFACTS}PRAGMA user_version={_VERSION};COMMIT;"
             )
+        self._writer.executescript(f"BEGIN IMMEDIATE;{AUTOMATIONS}COMMIT;")
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)

@@ -18,6 +18,21 @@ from wandb_ops.public.artifact_collections import (
 from wandb_ops.public.artifact_entries import ArtifactManifest, ArtifactManifestEntry
 from wandb_ops.public.artifact_files import ArtifactFile, ArtifactFiles
 from wandb_ops.public.artifacts import Artifact
+from wandb_ops.public.automation_lists import (
+    Automations,
+    Integrations,
+    SlackIntegrations,
+    WebhookIntegrations,
+)
+from wandb_ops.public.automations import (
+    Automation,
+    AutomationAction,
+    AutomationEvent,
+    AutomationScope,
+    NewAutomation,
+    SlackIntegration,
+    WebhookIntegration,
+)
 from wandb_ops.public.console_logs import ConsoleLogLine, ConsoleLogs
 from wandb_ops.public.files import File, Files
 from wandb_ops.public.histogram import Histogram
@@ -50,6 +65,11 @@ __all__ = [
     "ArtifactType",
     "ArtifactTypes",
     "Artifacts",
+    "Automation",
+    "AutomationAction",
+    "AutomationEvent",
+    "AutomationScope",
+    "Automations",
     "BetaReport",
     "ConsoleLogLine",
     "ConsoleLogs",
@@ -58,8 +78,10 @@ __all__ = [
     "HTTPSummary",
     "Histogram",
     "HistoryScan",
+    "Integrations",
     "Job",
     "Member",
+    "NewAutomation",
     "Organization",
     "Project",
     "Projects",
@@ -73,8 +95,12 @@ __all__ = [
     "RunArtifacts",
     "RunQueue",
     "Runs",
+    "SlackIntegration",
+    "SlackIntegrations",
     "Sweep",
     "Sweeps",
     "Team",
     "User",
+    "WebhookIntegration",
+    "WebhookIntegrations",
 ]

@@ -14,6 +14,7 @@ from wandb_ops.protocol.documents.projects import CREATE_PROJECT
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.public.api_accounts import AccountMethods
 from wandb_ops.public.api_artifacts import ArtifactQueries
+from wandb_ops.public.api_automations import AutomationMethods
 from wandb_ops.public.api_launch import LaunchMethods
 from wandb_ops.public.paths import (
     DEFAULT_PROJECT,
@@ -44,7 +45,7 @@ logger = logging.getLogger("wandb_ops.public")
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
-class Api(ArtifactQueries, LaunchMethods, AccountMethods):
+class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
     """Queries and changes what a W&B server holds. Nothing is sent before a method needs it.
 
     May be shared between threads, forked and pickled; a pickle does not hold the key, which is found again in

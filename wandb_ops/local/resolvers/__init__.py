@@ -7,6 +7,7 @@ from wandb_ops.local.resolvers import (
     artifacts,
     artifactsight,
     artifactwrites,
+    automations,
     entities,
     files,
     history,
@@ -39,4 +40,5 @@ RESOLVERS = {
     **runevents.RESOLVERS,
     **views.RESOLVERS,
     **registries.RESOLVERS,
+    **automations.RESOLVERS,
 }
