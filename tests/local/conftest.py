@@ -6,9 +6,13 @@ The client is `requests` and nothing of the package's own, so that the server is
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +134,41 @@ def bare_client() -> Callable[[LocalServer], Bare]:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(scope="session")
+def run_sdk_script() -> Callable[[LocalServer, str, Path], dict[str, Any]]:
+    """`(server, script, folder)` runs a script of this folder with the real SDK; the answers it wrote.
+
+    In a process of its own, with nothing of the developer's settings and everything it writes below `folder`.
+    """
+
+    def run(server: LocalServer, script: str, folder: Path) -> dict[str, Any]:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("WANDB_")},
+            **server.env,
+            "HOME": str(folder),
+            "WANDB_DIR": str(folder),
+            "WANDB_CACHE_DIR": str(folder / "cache"),
+            "WANDB_CONFIG_DIR": str(folder / "config"),
+            "WANDB_DATA_DIR": str(folder / "staging"),
+            "WANDB_SILENT": "true",
+            "WANDB_CONSOLE": "off",
+            "WANDB_DISABLE_GIT": "true",
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_X_DISABLE_STATS": "true",
+        }
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name(script)), str(folder)],
+            env=environment,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        answers: dict[str, Any] = json.loads((folder / "answers.json").read_text())
+        return answers
+
+    return run

@@ -8,12 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,39 +30,14 @@ def md5(data: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def answers(tmp_path_factory: pytest.TempPathFactory, run_sdk_script: Any) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("artifacts")
     for name, data in SOURCE.items():
         path = folder / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     with LocalServer(data=folder / "data", entity="team") as server:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WANDB_")},
-            **server.env,
-            "HOME": str(folder),
-            "WANDB_DIR": str(folder),
-            "WANDB_CACHE_DIR": str(folder / "cache"),
-            "WANDB_CONFIG_DIR": str(folder / "config"),
-            "WANDB_DATA_DIR": str(folder / "staging"),
-            "WANDB_SILENT": "true",
-            "WANDB_CONSOLE": "off",
-            "WANDB_DISABLE_GIT": "true",
-            "WANDB_ERROR_REPORTING": "false",
-            "WANDB_X_DISABLE_STATS": "true",
-        }
-        script = Path(__file__).with_name("artifact_session.py")
-        done = subprocess.run(
-            [sys.executable, str(script), str(folder)],
-            env=environment,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield json.loads((folder / "answers.json").read_text())
+        yield run_sdk_script(server, "artifact_session.py", folder)
 
 
 def test_a_logged_artifact_is_committed_as_v0_with_its_aliases(answers: dict[str, Any]) -> None:

@@ -62,39 +62,17 @@ class Session:
 
 
 @pytest.fixture(scope="module", params=["live", "exported"])
-def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_sdk_script: Any
+) -> Iterator[Session]:
     folder = tmp_path_factory.mktemp("sdk")
     (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in logged()))
     exports = (
         {"parquet_after_rows": 100, "parquet_rows_per_part": 1500} if request.param == "exported" else {}
     )
     with LocalServer(data=folder / "data", entity="team", **exports) as server:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WANDB_")},
-            **server.env,
-            "HOME": str(folder),
-            "WANDB_DIR": str(folder),
-            "WANDB_CACHE_DIR": str(folder / "cache"),
-            "WANDB_CONFIG_DIR": str(folder / "config"),
-            "WANDB_DATA_DIR": str(folder / "staging"),
-            "WANDB_SILENT": "true",
-            "WANDB_CONSOLE": "off",
-            "WANDB_DISABLE_GIT": "true",
-            "WANDB_ERROR_REPORTING": "false",
-            "WANDB_X_DISABLE_STATS": "true",
-        }
-        script = Path(__file__).with_name("sdk_session.py")
-        done = subprocess.run(
-            [sys.executable, str(script), str(folder)],
-            env=environment,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield Session(server, json.loads((folder / "answers.json").read_text()), server.run("sdk", "big"))
+        answers = run_sdk_script(server, "sdk_session.py", folder)
+        yield Session(server, answers, server.run("sdk", "big"))
 
 
 def test_the_history_is_what_was_logged_to_the_last_value(session: Session) -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,35 +24,10 @@ class Session:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory, run_sdk_script: Any) -> Iterator[Session]:
     folder = tmp_path_factory.mktemp("sdk-sweeps")
     with LocalServer(data=folder / "data", entity="team") as server:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WANDB_")},
-            **server.env,
-            "HOME": str(folder),
-            "WANDB_DIR": str(folder),
-            "WANDB_CACHE_DIR": str(folder / "cache"),
-            "WANDB_CONFIG_DIR": str(folder / "config"),
-            "WANDB_DATA_DIR": str(folder / "staging"),
-            "WANDB_SILENT": "true",
-            "WANDB_CONSOLE": "off",
-            "WANDB_DISABLE_GIT": "true",
-            "WANDB_ERROR_REPORTING": "false",
-            "WANDB_X_DISABLE_STATS": "true",
-        }
-        script = Path(__file__).with_name("sdk_sweep_session.py")
-        done = subprocess.run(
-            [sys.executable, str(script), str(folder)],
-            env=environment,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield Session(server, json.loads((folder / "answers.json").read_text()))
+        yield Session(server, run_sdk_script(server, "sdk_sweep_session.py", folder))
 
 
 def test_an_agent_runs_as_many_trials_as_it_was_told(session: Session) -> None:

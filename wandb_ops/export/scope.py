@@ -22,10 +22,9 @@ def project_of(api: Api, project: str, entity: str | None) -> tuple[str, str]:
         if entity not in (None, head) or "/" in tail or not head or not tail:
             raise UsageError(f"{project!r} is no project's name", hint="Write the name, or entity/project.")
         return head, tail
-    owner = entity or api.settings.get("entity") or api.default_entity
-    if not owner or not project:
-        raise UsageError("An entity and a project are needed", hint="Pass entity= and project=.")
-    return str(owner), project
+    if not project:
+        raise UsageError("A project is needed", hint="Pass project=.")
+    return api.entity_or_default(entity), project
 
 
 def project_url(app_url: str, entity: str, project: str) -> str:

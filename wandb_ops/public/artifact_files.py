@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from wandb_ops.errors import NotFoundError, UsageError
 from wandb_ops.protocol.documents.artifacts import MEMBERSHIP_FILES
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
-from wandb_ops.protocol.storage import safe_path
-from wandb_ops.public.attrs import Attrs
 from wandb_ops.public.paginator import SizedPaginator
+from wandb_ops.public.stored_file import StoredFile, save_below
 
 if TYPE_CHECKING:
     from wandb_ops.public.artifacts import Artifact
 
-_MD5_LENGTH = 24  # 16 bytes in base64
 
-
-class ArtifactFile(Attrs):
+class ArtifactFile(StoredFile):
     """One file of an artifact."""
 
     def __init__(self, artifact: Artifact, attrs: dict[str, Any]) -> None:
         self.artifact = artifact
         self._attrs = dict(attrs)
-
-    @property
-    def name(self) -> str:
-        """Its path within the artifact, with forward slashes."""
-        return str(self._attrs["name"])
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return int(self._attrs.get("sizeBytes") or 0)
-
-    @property
-    def md5(self) -> str | None:
-        """Checksum in base64, where the server has one."""
-        return self._attrs.get("md5")
-
-    @property
-    def mimetype(self) -> str | None:
-        """What kind of content the server takes it for."""
-        return self._attrs.get("mimetype")
-
-    @property
-    def url(self) -> str:
-        """Where to get it from; may need the API key, and may stop working after a while."""
-        return str(self._attrs.get("url") or self._attrs["directUrl"])
 
     @property
     def direct_url(self) -> str:
@@ -70,31 +40,18 @@ class ArtifactFile(Attrs):
             UnsafePath: The file's name would leave `root`.
             ChecksumMismatch: What came is not what the server announced.
         """
-        path = safe_path(Path(root), self.name)
-        if path.exists() and not replace:
-            if exist_ok:
-                return path.open(encoding="utf-8")
-            raise UsageError(
-                f"{str(path)!r} is there already",
-                where=self.artifact._where,
-                hint="Pass replace=True to overwrite it, or exist_ok=True to take it as it is.",
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
-        try:
-            with part.open("x+b") as sink:
-                self.artifact._need_transport().download(
-                    self.direct_url,
-                    sink,
-                    where=f"{self.artifact._where}/{self.name}",
-                    expected_size=self.size,
-                    expected_md5_b64=self.md5 if self.md5 and len(self.md5) == _MD5_LENGTH else None,
-                )
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        return path.open(encoding="utf-8")
+        return save_below(
+            root, self.name, self._fetch, replace=replace, exist_ok=exist_ok, where=self.artifact._where
+        )
+
+    def _fetch(self, sink: BinaryIO) -> None:
+        self.artifact._need_transport().download(
+            self.direct_url,
+            sink,
+            where=f"{self.artifact._where}/{self.name}",
+            expected_size=self.size,
+            expected_md5_b64=self._checkable_md5,
+        )
 
     def __repr__(self) -> str:
         return f"<ArtifactFile {self.name} ({self.mimetype}) {self.size} bytes>"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from urllib.parse import urlsplit
 
@@ -12,9 +10,8 @@ from wandb_ops.errors import NotFoundError, UsageError
 from wandb_ops.protocol.documents import files as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
-from wandb_ops.protocol.storage import safe_path
-from wandb_ops.public.attrs import Attrs
 from wandb_ops.public.paginator import SizedPaginator
+from wandb_ops.public.stored_file import StoredFile, save_below
 
 if TYPE_CHECKING:
     from wandb_ops.public.api import Api
@@ -22,11 +19,10 @@ if TYPE_CHECKING:
     from wandb_ops.transport.session import Transport
 
 _S3_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]*)\.s3[.-].*amazonaws\.com")
-_MD5_LENGTH = 24  # 16 bytes in base64
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-class File(Attrs):
+class File(StoredFile):
     """One file of a run."""
 
     def __init__(self, run: Run, attrs: dict[str, Any]) -> None:
@@ -39,34 +35,9 @@ class File(Attrs):
         return str(self._attrs["id"])
 
     @property
-    def name(self) -> str:
-        """Its path within the run, with forward slashes."""
-        return str(self._attrs["name"])
-
-    @property
-    def size(self) -> int:
-        """Bytes; 0 when the server does not know."""
-        return int(self._attrs.get("sizeBytes") or 0)
-
-    @property
-    def md5(self) -> str | None:
-        """Checksum in base64, where the server has one."""
-        return self._attrs.get("md5")
-
-    @property
-    def mimetype(self) -> str | None:
-        """What kind of content the server takes it for."""
-        return self._attrs.get("mimetype")
-
-    @property
     def updated_at(self) -> str | None:
         """When it was last written, ISO 8601."""
         return self._attrs.get("updatedAt")
-
-    @property
-    def url(self) -> str:
-        """Where to get it from; may need the API key, and may stop working after a while."""
-        return str(self._attrs.get("url") or self._attrs["directUrl"])
 
     @property
     def direct_url(self) -> str | None:
@@ -103,26 +74,14 @@ class File(Attrs):
             UnsafePath: The file's name would leave `root`.
             ChecksumMismatch: What came is not what the server announced.
         """
-        base = Path(root)
-        path = safe_path(base, self.name)
-        if path.exists() and not replace:
-            if exist_ok:
-                return path.open(encoding="utf-8")
-            raise UsageError(
-                f"{str(path)!r} is there already",
-                where=self._where,
-                hint="Pass replace=True to overwrite it, or exist_ok=True to take it as it is.",
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
-        try:
-            with part.open("x+b") as sink:
-                fetch(self, sink, api=api)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        return path.open(encoding="utf-8")
+        return save_below(
+            root,
+            self.name,
+            lambda sink: fetch(self, sink, api=api),
+            replace=replace,
+            exist_ok=exist_ok,
+            where=self._where,
+        )
 
     def delete(self) -> None:
         """Delete it from the server."""
@@ -151,8 +110,7 @@ def fetch(file: File, sink: BinaryIO, *, api: Api | None = None) -> None:
         sink,
         where=file._where,
         expected_size=int(size) if size is not None else None,
-        # Where it has none, the server may say "0".
-        expected_md5_b64=file.md5 if file.md5 and len(file.md5) == _MD5_LENGTH else None,
+        expected_md5_b64=file._checkable_md5,
     )
 
 
