@@ -58,7 +58,7 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def area(name: str) -> str | None:
-    """`wandb_ops.public.run.Run` -> "public"; None for what is no module of wandb_ops."""
+    """`wandb_ops.public.runs.run.Run` -> "public"; None for what is no module of wandb_ops."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "wandb_ops" else None
 

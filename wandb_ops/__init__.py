@@ -49,10 +49,10 @@ from wandb_ops.version import __version__
 if TYPE_CHECKING:
     from wandb_ops import steps
     from wandb_ops.public.api import Api
-    from wandb_ops.public.artifact_attributes import ArtifactTTL
-    from wandb_ops.public.artifacts import Artifact
-    from wandb_ops.public.automations import AutomationAction, AutomationEvent, NewAutomation
-    from wandb_ops.public.histogram import Histogram
+    from wandb_ops.public.artifacts.artifact_attributes import ArtifactTTL
+    from wandb_ops.public.artifacts.artifacts import Artifact
+    from wandb_ops.public.automations.automations import AutomationAction, AutomationEvent, NewAutomation
+    from wandb_ops.public.runs.histogram import Histogram
 
 __all__ = [
     "AmbiguousOutcome",
@@ -102,12 +102,12 @@ __all__ = [
 # Name -> module that has it, or "" when the name is a module of its own.
 _ON_FIRST_USE = {
     "Api": "wandb_ops.public.api",
-    "Artifact": "wandb_ops.public.artifacts",
-    "ArtifactTTL": "wandb_ops.public.artifact_attributes",
-    "AutomationAction": "wandb_ops.public.automations",
-    "AutomationEvent": "wandb_ops.public.automations",
-    "Histogram": "wandb_ops.public.histogram",
-    "NewAutomation": "wandb_ops.public.automations",
+    "Artifact": "wandb_ops.public.artifacts.artifacts",
+    "ArtifactTTL": "wandb_ops.public.artifacts.artifact_attributes",
+    "AutomationAction": "wandb_ops.public.automations.automations",
+    "AutomationEvent": "wandb_ops.public.automations.automations",
+    "Histogram": "wandb_ops.public.runs.histogram",
+    "NewAutomation": "wandb_ops.public.automations.automations",
     "steps": "",
 }
 

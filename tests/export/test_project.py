@@ -20,8 +20,8 @@ from wandb_ops.export import export_project, export_run, filesink, plan_export, 
 from wandb_ops.export.listing import Listed
 from wandb_ops.history.table import rows_of_batch
 from wandb_ops.protocol.storage import upload_run_file
-from wandb_ops.public import files
 from wandb_ops.public.api import Api
+from wandb_ops.public.runs import files
 from wandb_ops.transport.retry import Kind
 
 ROWS = {

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wandb_ops.local.errors import Refused
-from wandb_ops.local.filters import compile_filter
+from wandb_ops.local.runs.filters import compile_filter
 
 # Without booleans: within arrays the oracle takes false for 0, which MongoDB does not.
 SCALARS = st.one_of(

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
+from wandb_ops.local.runs.stored import StoredRun
 from wandb_ops.local.serve import LocalServer
-from wandb_ops.local.stored import StoredRun
 
 pytestmark = [
     pytest.mark.sdk,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from wandb_ops.local import sweepconfig
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.serve import LocalServer
+from wandb_ops.local.sweeps import sweepconfig
 
 UPSERT = """mutation U($input: UpsertSweepInput!) { upsertSweep(input: $input) {
   sweep { id name state method config displayName runCountExpected project { name entity { name } } }

@@ -27,7 +27,7 @@ from wandb_ops.errors import (
     VerificationFailed,
 )
 from wandb_ops.protocol import artifacts as protocol
-from wandb_ops.public.run import Run
+from wandb_ops.public.runs.run import Run
 
 FILES = {"a.txt": b"alpha\n", "sub/b.bin": bytes(range(256)), "empty": b"", "ü/ä ö.txt": b"umlauts"}
 

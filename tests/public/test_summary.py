@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import wandb_ops as wandb
-from wandb_ops.public.summary import HTTPSummary, SummarySubDict
+from wandb_ops.public.runs.summary import HTTPSummary, SummarySubDict
 
 
 class Owner:

@@ -9,7 +9,7 @@ import pytest
 
 import wandb_ops
 from wandb_ops import Api, GraphQLError, NotFoundError, UsageError
-from wandb_ops.public.users import User
+from wandb_ops.public.accounts.users import User
 
 USER_ATTRIBUTES = ["id", "name", "username", "email", "admin", "entity", "teams", "api_keys", "flags"]
 

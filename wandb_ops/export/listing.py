@@ -13,7 +13,7 @@ from wandb_ops.protocol.documents.runs import LIGHT_RUNS, RUNS
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page, paginate
 from wandb_ops.public.filters import check_filters
-from wandb_ops.public.run import Run
+from wandb_ops.public.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -12,12 +12,12 @@ from wandb_ops.export.atomic import Discard
 from wandb_ops.export.project import NotTaken, Taken
 from wandb_ops.export.targets import explained, measure
 from wandb_ops.protocol.storage import safe_path
-from wandb_ops.public.files import Files, fetch
+from wandb_ops.public.runs.files import Files, fetch
 
 if TYPE_CHECKING:
     from wandb_ops.export.targets import Folder, Target
-    from wandb_ops.public.files import File
-    from wandb_ops.public.run import Run
+    from wandb_ops.public.runs.files import File
+    from wandb_ops.public.runs.run import Run
 
 _PAGE = 200
 _MD5_LENGTH = 24  # 16 bytes in base64

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from wandb_ops.public.run import Run
+    from wandb_ops.public.runs.run import Run
 
 PATH = b"wandb_ops.path"
 """Field metadata: where a column's values come from, such as `["summary", "loss"]`."""

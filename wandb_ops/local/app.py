@@ -16,11 +16,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from wandb_ops.local import admin, artifactroutes, exports, files, runs, stream
-from wandb_ops.local.auth import authenticate
+from wandb_ops.local.accounts import admin
+from wandb_ops.local.accounts.auth import authenticate
+from wandb_ops.local.artifacts import artifactroutes
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.graphql import run_request
+from wandb_ops.local.history import exports, stream
 from wandb_ops.local.names import check_file_name
+from wandb_ops.local.runs import files, runs
 from wandb_ops.local.service import EXPORTS, FILES, Service
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from wandb_ops.local.accounts import Account
+    from wandb_ops.local.accounts.accounts import Account
 
     Handler = Callable[[Service, Request], Awaitable[Response]]
 

@@ -10,8 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import artifacts, directory, projects
-from wandb_ops.local.accounts import USER
+from wandb_ops.local import projects
+from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts.accounts import USER
+from wandb_ops.local.artifacts import artifacts
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.jsontext import loads_object
 from wandb_ops.local.names import decode_id, decode_number, encode_id

@@ -42,7 +42,7 @@ from wandb_ops.local.resolvers.context import Context
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wandb_ops.local.accounts import Account
+    from wandb_ops.local.accounts.accounts import Account
     from wandb_ops.local.service import Service
 
 _log = logging.getLogger("wandb_ops.local.graphql")

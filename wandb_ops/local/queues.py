@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import projects, runs
+from wandb_ops.local import projects
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.jsontext import dumps, loads_object
 from wandb_ops.local.names import check_name, encode_id
+from wandb_ops.local.runs import runs
 
 if TYPE_CHECKING:
     import sqlite3

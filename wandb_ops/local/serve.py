@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 from starlette.applications import Starlette
 
-from wandb_ops.local import app, automations, pages, provision
+from wandb_ops.local import app, automations
+from wandb_ops.local.accounts import provision
+from wandb_ops.local.runs.stored import StoredRun, read_run
 from wandb_ops.local.service import Service, Settings, open_service
-from wandb_ops.local.stored import StoredRun, read_run
+from wandb_ops.local.web import pages
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from wandb_ops.local.provision import AddedOrganization, AddedTeam, AddedUser
+    from wandb_ops.local.accounts.provision import AddedOrganization, AddedTeam, AddedUser
 
 _log = logging.getLogger("wandb_ops.local")
 

@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wandb_ops.local import directory
-from wandb_ops.local.accounts import Accounts
+from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts.accounts import Accounts
+from wandb_ops.local.database.store import Store
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.names import check_name
 from wandb_ops.local.signing import Signer
-from wandb_ops.local.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

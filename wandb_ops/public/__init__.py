@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from wandb_ops.public.accounts.registries import Registry
+from wandb_ops.public.accounts.registry_search import Registries, RegistryCollections, RegistryVersions
+from wandb_ops.public.accounts.teams import Member, Organization, Team
+from wandb_ops.public.accounts.users import User
 from wandb_ops.public.api import Api
-from wandb_ops.public.artifact_attributes import ArtifactTTL
-from wandb_ops.public.artifact_collections import (
+from wandb_ops.public.artifacts.artifact_attributes import ArtifactTTL
+from wandb_ops.public.artifacts.artifact_collections import (
     ArtifactCollection,
     ArtifactCollections,
     Artifacts,
@@ -15,16 +19,16 @@ from wandb_ops.public.artifact_collections import (
     ArtifactTypes,
     RunArtifacts,
 )
-from wandb_ops.public.artifact_entries import ArtifactManifest, ArtifactManifestEntry
-from wandb_ops.public.artifact_files import ArtifactFile, ArtifactFiles
-from wandb_ops.public.artifacts import Artifact
-from wandb_ops.public.automation_lists import (
+from wandb_ops.public.artifacts.artifact_entries import ArtifactManifest, ArtifactManifestEntry
+from wandb_ops.public.artifacts.artifact_files import ArtifactFile, ArtifactFiles
+from wandb_ops.public.artifacts.artifacts import Artifact
+from wandb_ops.public.automations.automation_lists import (
     Automations,
     Integrations,
     SlackIntegrations,
     WebhookIntegrations,
 )
-from wandb_ops.public.automations import (
+from wandb_ops.public.automations.automations import (
     Automation,
     AutomationAction,
     AutomationEvent,
@@ -33,22 +37,18 @@ from wandb_ops.public.automations import (
     SlackIntegration,
     WebhookIntegration,
 )
-from wandb_ops.public.console_logs import ConsoleLogLine, ConsoleLogs
-from wandb_ops.public.files import File, Files
-from wandb_ops.public.histogram import Histogram
-from wandb_ops.public.history import HistoryScan
-from wandb_ops.public.jobs import Job
-from wandb_ops.public.launch import QueuedRun, RunQueue
+from wandb_ops.public.launch.jobs import Job
+from wandb_ops.public.launch.launch import QueuedRun, RunQueue
 from wandb_ops.public.projects import Project, Projects
-from wandb_ops.public.registries import Registry
-from wandb_ops.public.registry_search import Registries, RegistryCollections, RegistryVersions
 from wandb_ops.public.reports import BetaReport, Reports
-from wandb_ops.public.run import Run
-from wandb_ops.public.runs import Runs
-from wandb_ops.public.summary import HTTPSummary
+from wandb_ops.public.runs.console_logs import ConsoleLogLine, ConsoleLogs
+from wandb_ops.public.runs.files import File, Files
+from wandb_ops.public.runs.histogram import Histogram
+from wandb_ops.public.runs.history import HistoryScan
+from wandb_ops.public.runs.run import Run
+from wandb_ops.public.runs.runs import Runs
+from wandb_ops.public.runs.summary import HTTPSummary
 from wandb_ops.public.sweeps import Agent, AgentRuns, Sweep, Sweeps
-from wandb_ops.public.teams import Member, Organization, Team
-from wandb_ops.public.users import User
 
 __all__ = [
     "Agent",

@@ -12,6 +12,7 @@ from wandb_ops.errors import CredentialsError, UsageError
 from wandb_ops.protocol.documents import users as user_documents
 from wandb_ops.protocol.documents.projects import CREATE_PROJECT
 from wandb_ops.protocol.graphql import execute
+from wandb_ops.public.accounts.users import User
 from wandb_ops.public.api_accounts import AccountMethods
 from wandb_ops.public.api_artifacts import ArtifactQueries
 from wandb_ops.public.api_automations import AutomationMethods
@@ -27,9 +28,8 @@ from wandb_ops.public.paths import (
     parse_sweep_path,
 )
 from wandb_ops.public.projects import Project, Projects
-from wandb_ops.public.run import Run
-from wandb_ops.public.runs import Runs
-from wandb_ops.public.users import User
+from wandb_ops.public.runs.run import Run
+from wandb_ops.public.runs.runs import Runs
 from wandb_ops.settings import resolve
 from wandb_ops.transport.session import Transport
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from wandb_ops.errors import UsageError
 from wandb_ops.protocol.documents import users as documents
 from wandb_ops.protocol.graphql import execute
-from wandb_ops.public.users import User
+from wandb_ops.public.accounts.users import User
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from wandb_ops.public.registries import Registry
-    from wandb_ops.public.registry_search import Registries
-    from wandb_ops.public.teams import Organization, Team
+    from wandb_ops.public.accounts.registries import Registry
+    from wandb_ops.public.accounts.registry_search import Registries
+    from wandb_ops.public.accounts.teams import Organization, Team
     from wandb_ops.transport.session import Transport
 
 
@@ -44,7 +44,7 @@ class AccountMethods(ABC):
             GraphQLError: The server refused, because the name is taken, for example.
             AmbiguousOutcome: The answer was lost; the team may have been made.
         """
-        from wandb_ops.public.teams import Team
+        from wandb_ops.public.accounts.teams import Team
 
         return Team.create(self, team, admin_username)
 
@@ -57,7 +57,7 @@ class AccountMethods(ABC):
         Raises:
             NotFoundError: There is no such team, or this account may not see it.
         """
-        from wandb_ops.public.teams import Team
+        from wandb_ops.public.accounts.teams import Team
 
         return Team(self.transport, team)
 
@@ -113,7 +113,7 @@ class AccountMethods(ABC):
             NotFoundError: (a ValueError) There is no such organisation, or the entity belongs to none.
             UsageError: (a ValueError) The entity belongs to several.
         """
-        from wandb_ops.public.teams import fetch_organization
+        from wandb_ops.public.accounts.teams import fetch_organization
 
         return fetch_organization(self.transport, name or self.default_organization())
 
@@ -124,7 +124,7 @@ class AccountMethods(ABC):
             NotFoundError: (a ValueError) It belongs to none.
             UsageError: (a ValueError) It belongs to several.
         """
-        from wandb_ops.public.teams import organization_of
+        from wandb_ops.public.accounts.teams import organization_of
 
         chosen = self.settings.get("organization")
         return str(chosen) if chosen else organization_of(self.transport, self.entity_or_default(None))
@@ -157,7 +157,7 @@ class AccountMethods(ABC):
                 belongs to several organisations.
             NotFoundError: On first use: there is no such organisation.
         """
-        from wandb_ops.public.registry_search import Registries
+        from wandb_ops.public.accounts.registry_search import Registries
 
         name = organization or self.default_organization()
         return Registries(self.transport, name, filter, order, per_page, start)
@@ -172,7 +172,7 @@ class AccountMethods(ABC):
         Raises:
             NotFoundError: (a ValueError) There is no such registry or organisation.
         """
-        from wandb_ops.public.registries import Registry
+        from wandb_ops.public.accounts.registries import Registry
 
         return Registry.fetch(self, organization or self.default_organization(), name)
 
@@ -198,7 +198,7 @@ class AccountMethods(ABC):
             NotFoundError: (a ValueError) There is no such organisation.
             GraphQLError: The server refused.
         """
-        from wandb_ops.public.registries import Registry
+        from wandb_ops.public.accounts.registries import Registry
 
         chosen = organization or self.default_organization()
         return Registry.create(self, chosen, name, visibility, description, artifact_types)

@@ -12,13 +12,13 @@ from wandb_ops.protocol.storage import server_features
 
 if TYPE_CHECKING:
     from wandb_ops.protocol.graphql import Operation
-    from wandb_ops.public.automation_lists import (
+    from wandb_ops.public.automations.automation_lists import (
         Automations,
         Integrations,
         SlackIntegrations,
         WebhookIntegrations,
     )
-    from wandb_ops.public.automations import (
+    from wandb_ops.public.automations.automations import (
         Automation,
         AutomationAction,
         AutomationEvent,
@@ -56,7 +56,7 @@ class AutomationMethods(ABC):
         Raises:
             NotFoundError: On first use: there is no such entity, or this account may not see it.
         """
-        from wandb_ops.public.automation_lists import Integrations
+        from wandb_ops.public.automations.automation_lists import Integrations
 
         return Integrations(self.transport, self.entity_or_default(entity), per_page, start)
 
@@ -64,7 +64,7 @@ class AutomationMethods(ABC):
         self, entity: str | None = None, *, per_page: int = 50, start: str | None = None
     ) -> WebhookIntegrations:
         """The webhooks of an entity; arguments as for `integrations`."""
-        from wandb_ops.public.automation_lists import WebhookIntegrations
+        from wandb_ops.public.automations.automation_lists import WebhookIntegrations
 
         return WebhookIntegrations(self.transport, self.entity_or_default(entity), per_page, start)
 
@@ -72,7 +72,7 @@ class AutomationMethods(ABC):
         self, *, entity: str | None = None, per_page: int = 50, start: str | None = None
     ) -> SlackIntegrations:
         """The Slack integrations of an entity; arguments as for `integrations`."""
-        from wandb_ops.public.automation_lists import SlackIntegrations
+        from wandb_ops.public.automations.automation_lists import SlackIntegrations
 
         return SlackIntegrations(self.transport, self.entity_or_default(entity), per_page, start)
 
@@ -96,7 +96,7 @@ class AutomationMethods(ABC):
             NotFoundError: On first use: there is no such entity, or this account may not see it.
             UnsupportedServer: On first use: the server cannot list them by entity.
         """
-        from wandb_ops.public.automation_lists import Automations
+        from wandb_ops.public.automations.automation_lists import Automations
 
         return Automations(self.transport, entity, name, per_page, start)
 
@@ -152,7 +152,7 @@ class AutomationMethods(ABC):
             GraphQLError: The server refused.
             AmbiguousOutcome: The answer was lost; the automation may have been made.
         """
-        from wandb_ops.public.automations import AutomationScope
+        from wandb_ops.public.automations.automations import AutomationScope
 
         name = name or (obj.name if obj else None)
         event = event or (obj.event if obj else None)
@@ -208,7 +208,7 @@ class AutomationMethods(ABC):
             UsageError: (a ValueError) Its action is one that cannot be sent.
             GraphQLError: The server refused.
         """
-        from wandb_ops.public.automations import AutomationScope, NewAutomation
+        from wandb_ops.public.automations.automations import AutomationScope, NewAutomation
 
         watched = AutomationScope.of(scope or (event.scope if event else None) or obj.scope)
         wanted = NewAutomation(
@@ -258,7 +258,7 @@ class AutomationMethods(ABC):
         return True
 
     def _send(self, operation: Operation, field: str, given: dict[str, Any], name: str) -> Automation:
-        from wandb_ops.public.automations import Automation
+        from wandb_ops.public.automations.automations import Automation
 
         known = documents.for_server(operation, server_features(self.transport))
         data = execute(self.transport, known, {"input": given}, where=f"automation {name}")

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wandb_ops.public.api import Api
-    from wandb_ops.public.jobs import Job
-    from wandb_ops.public.launch import (
+    from wandb_ops.public.launch.jobs import Job
+    from wandb_ops.public.launch.launch import (
         QueuedRun,
         RunQueue,
         RunQueuePrioritizationMode,
@@ -52,8 +52,8 @@ class LaunchMethods:
         Raises:
             UsageError: (a ValueError) An argument is wrong, or there is a queue of that name.
         """
-        from wandb_ops.public.launch import RunQueue
-        from wandb_ops.public.queues import create_queue
+        from wandb_ops.public.launch.launch import RunQueue
+        from wandb_ops.public.launch.queues import create_queue
 
         state = create_queue(
             self._transport,
@@ -93,8 +93,8 @@ class LaunchMethods:
         Raises:
             UsageError: (a ValueError) An argument is wrong.
         """
-        from wandb_ops.public.launch import RunQueue
-        from wandb_ops.public.queues import upsert_queue
+        from wandb_ops.public.launch.launch import RunQueue
+        from wandb_ops.public.launch.queues import upsert_queue
 
         change = upsert_queue(
             self._transport,
@@ -115,7 +115,7 @@ class LaunchMethods:
             entity: User or team.
             name: Its name.
         """
-        from wandb_ops.public.launch import RunQueue
+        from wandb_ops.public.launch.launch import RunQueue
 
         return RunQueue(self._transport, name, entity)
 
@@ -138,7 +138,7 @@ class LaunchMethods:
             project_queue: Project that holds the queue; None is W&B's usual one.
             priority: As it was queued with.
         """
-        from wandb_ops.public.launch import QueuedRun
+        from wandb_ops.public.launch.launch import QueuedRun
 
         return QueuedRun(
             self._transport, entity, project, queue_name, run_queue_item_id, project_queue, priority
@@ -157,7 +157,7 @@ class LaunchMethods:
         """
         if not isinstance(name, str) or name.count("/") != 2 or ":" not in name:
             raise UsageError(f"{name!r} is no job", hint="Write a job as entity/project/job-name:alias.")
-        from wandb_ops.public.jobs import Job
+        from wandb_ops.public.launch.jobs import Job
 
         return Job(cast("Api", self), name, path)
 
@@ -177,6 +177,6 @@ class LaunchMethods:
         """
         if not entity or not project:
             raise UsageError("Jobs are listed of an entity and a project")
-        from wandb_ops.public.jobs import list_jobs
+        from wandb_ops.public.launch.jobs import list_jobs
 
         return list_jobs(self._transport, entity, project)

@@ -13,7 +13,7 @@ from wandb_ops.protocol.pagination import Page, connection_page
 from wandb_ops.public.attrs import Attrs, iframe
 from wandb_ops.public.document import parse_object
 from wandb_ops.public.paginator import SizedPaginator
-from wandb_ops.public.runs import Runs
+from wandb_ops.public.runs.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,8 @@ from wandb_ops.public.attrs import Attrs, iframe
 from wandb_ops.public.encode import to_stored
 from wandb_ops.public.filters import check_filters, metric_order
 from wandb_ops.public.paginator import SizedPaginator
-from wandb_ops.public.run import Run
-from wandb_ops.public.runs import LightPage, Runs
+from wandb_ops.public.runs.run import Run
+from wandb_ops.public.runs.runs import LightPage, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

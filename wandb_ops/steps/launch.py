@@ -34,7 +34,7 @@ def upsert_run_queue(
     Raises:
         UsageError: An argument is not one that W&B takes.
     """
-    from wandb_ops.public.queues import upsert_queue
+    from wandb_ops.public.launch.queues import upsert_queue
 
     change = upsert_queue(
         api.transport,
@@ -101,8 +101,8 @@ def enqueue_job(
         NotFoundError: There is no such queue.
         AmbiguousOutcome: The answer was lost: the job may be queued.
     """
-    from wandb_ops.public.enqueue import launch_spec, push_item
-    from wandb_ops.public.queues import read_queue
+    from wandb_ops.public.launch.enqueue import launch_spec, push_item
+    from wandb_ops.public.launch.queues import read_queue
 
     owner = api.entity_or_default(entity)
     path = f"{owner}/{project}/{run_id}" if run_id else ""

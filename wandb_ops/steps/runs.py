@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wandb_ops.public.api import Api
-    from wandb_ops.public.run import Run
+    from wandb_ops.public.runs.run import Run
 
 HISTORY_FILE = "wandb-history.jsonl"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import directory
-from wandb_ops.local.accounts import ADMIN, MEMBER
+from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts.accounts import ADMIN, MEMBER
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.names import decode_number
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, required
@@ -15,7 +15,7 @@ from wandb_ops.local.times import iso
 if TYPE_CHECKING:
     import sqlite3
 
-    from wandb_ops.local.directory import Entity, User
+    from wandb_ops.local.accounts.directory import Entity, User
 
 
 def _person(context: Context) -> None:

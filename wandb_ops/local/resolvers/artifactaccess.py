@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wandb_ops.local import artifacts
+from wandb_ops.local.artifacts import artifacts
 from wandb_ops.local.errors import NotFound
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from wandb_ops.local.artifacts import Artifact, Collection
+    from wandb_ops.local.artifacts.artifacts import Artifact, Collection
     from wandb_ops.local.resolvers.context import Context
 
 

@@ -8,9 +8,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local.errors import Refused
-from wandb_ops.local.filters import compile_filter
 from wandb_ops.local.jsontext import loads_object
 from wandb_ops.local.resolvers.context import Args, connection, page_size
+from wandb_ops.local.runs.filters import compile_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -7,8 +7,9 @@ import mimetypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import artifactfiles, artifacts, artifactwrites, projects, runs
-from wandb_ops.local.artifactroutes import BLOBS, MANIFESTS
+from wandb_ops.local import projects
+from wandb_ops.local.artifacts import artifactfiles, artifacts, artifactwrites
+from wandb_ops.local.artifacts.artifactroutes import BLOBS, MANIFESTS
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.names import encode_id
 from wandb_ops.local.resolvers import artifactaccess, files
@@ -23,13 +24,14 @@ from wandb_ops.local.resolvers.context import (
     page_size,
     required,
 )
+from wandb_ops.local.runs import runs
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from wandb_ops.local.artifacts import Alias, Artifact, ArtifactType, Collection, Membership
+    from wandb_ops.local.artifacts.artifacts import Alias, Artifact, ArtifactType, Collection, Membership
     from wandb_ops.local.projects import Project
 
 _KINDS = {artifacts.SEQUENCE: "ArtifactSequence", artifacts.PORTFOLIO: "ArtifactPortfolio"}

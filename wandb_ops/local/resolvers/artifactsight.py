@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import artifacts
+from wandb_ops.local.artifacts import artifacts
 from wandb_ops.local.resolvers import artifactaccess
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, connection
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping
 
-    from wandb_ops.local.artifacts import Artifact, Collection
-    from wandb_ops.local.runs import Run
+    from wandb_ops.local.artifacts.artifacts import Artifact, Collection
+    from wandb_ops.local.runs.runs import Run
 
 #: Fields of a collection, and what they are where its project is hidden; its name and id stay.
 _HIDDEN: dict[str, Callable[[], Any]] = {

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import artifactfiles, artifacts, artifactwrites, projects, registries, runs
-from wandb_ops.local.artifactroutes import PARTS, UPLOADS, store_content
-from wandb_ops.local.artifacts import PENDING, SEQUENCE, Artifact, Collection
+from wandb_ops.local import projects
+from wandb_ops.local.artifacts import artifactfiles, artifacts, artifactwrites, registries
+from wandb_ops.local.artifacts.artifactroutes import PARTS, UPLOADS, store_content
+from wandb_ops.local.artifacts.artifacts import PENDING, SEQUENCE, Artifact, Collection
 from wandb_ops.local.errors import NotFound, Refused
-from wandb_ops.local.files import Upload
 from wandb_ops.local.names import decode_number, encode_id
 from wandb_ops.local.resolvers import artifactaccess
 from wandb_ops.local.resolvers.artifacts import ArtifactFile
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, connection, number_cursor, required
+from wandb_ops.local.runs import runs
+from wandb_ops.local.runs.files import Upload
 from wandb_ops.local.service import ARTIFACTS
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from wandb_ops.local import artifacts, automations, projects
+from wandb_ops.local import automations, projects
+from wandb_ops.local.artifacts import artifacts
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.resolvers.artifactlists import select
 from wandb_ops.local.resolvers.context import (

@@ -13,7 +13,7 @@ from wandb_ops.local.errors import Refused
 if TYPE_CHECKING:
     import sqlite3
 
-    from wandb_ops.local.accounts import Account
+    from wandb_ops.local.accounts.accounts import Account
     from wandb_ops.local.service import Service
 
 MAX_PAGE = 1000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import directory
-from wandb_ops.local.accounts import ADMIN, MEMBER, ORGANIZATION, TEAM, USER
+from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts.accounts import ADMIN, MEMBER, ORGANIZATION, TEAM, USER
 from wandb_ops.local.names import encode_id
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, number_cursor
 
 if TYPE_CHECKING:
-    from wandb_ops.local.directory import Member, Organization, User
+    from wandb_ops.local.accounts.directory import Member, Organization, User
 
 Node = dict[str, Any]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import files, runs
 from wandb_ops.local.names import check_file_name, decode_number
 from wandb_ops.local.resolvers.context import (
     Args,
@@ -16,12 +15,13 @@ from wandb_ops.local.resolvers.context import (
     page_size,
     required,
 )
-from wandb_ops.local.runs import DEFAULT_PROJECT, Run
+from wandb_ops.local.runs import files, runs
+from wandb_ops.local.runs.runs import DEFAULT_PROJECT, Run
 from wandb_ops.local.service import FILES
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:
-    from wandb_ops.local.files import RunFile
+    from wandb_ops.local.runs.files import RunFile
 
 _MAX_FILES = 10_000
 

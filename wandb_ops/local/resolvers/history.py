@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import exports, lines
 from wandb_ops.local.errors import Refused
-from wandb_ops.local.historykeys import history_keys
+from wandb_ops.local.history import exports, lines
+from wandb_ops.local.history.historykeys import history_keys
 from wandb_ops.local.jsontext import loads, loads_object, strict
 from wandb_ops.local.service import EXPORTS
 
 if TYPE_CHECKING:
     from wandb_ops.local.resolvers.context import Args, Context, Resolver
-    from wandb_ops.local.runs import Run
+    from wandb_ops.local.runs.runs import Run
 
 _DEFAULT_SAMPLES = 500
 _MAX_SAMPLES = 100_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import lines
 from wandb_ops.local.errors import Refused
+from wandb_ops.local.history import lines
 from wandb_ops.local.resolvers.context import (
     MAX_PAGE,
     Args,
@@ -19,7 +19,7 @@ from wandb_ops.local.resolvers.context import (
 )
 
 if TYPE_CHECKING:
-    from wandb_ops.local.runs import Run
+    from wandb_ops.local.runs.runs import Run
 
 # "ERROR 2026-01-31T12:00:00.000000 text": what W&B's SDK writes; the word is there for stderr only.
 _LINE = re.compile(r"(?:(ERROR) )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z?) (.*)", re.DOTALL)

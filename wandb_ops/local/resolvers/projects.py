@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import projects, registries, runs
+from wandb_ops.local import projects
+from wandb_ops.local.artifacts import registries
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.names import decode_id
 from wandb_ops.local.resolvers.context import (
@@ -18,7 +19,8 @@ from wandb_ops.local.resolvers.context import (
     required,
 )
 from wandb_ops.local.resolvers.entities import entity, user
-from wandb_ops.local.runquery import RunQuery
+from wandb_ops.local.runs import runs
+from wandb_ops.local.runs.runquery import RunQuery
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import artifacts, projects, provision, registries
-from wandb_ops.local.artifacts import PORTFOLIO
+from wandb_ops.local import projects
+from wandb_ops.local.accounts import provision
+from wandb_ops.local.artifacts import artifacts, registries
+from wandb_ops.local.artifacts.artifacts import PORTFOLIO
 from wandb_ops.local.errors import NotFound, Refused
-from wandb_ops.local.filters import compile_filter
 from wandb_ops.local.jsontext import loads, loads_object
 from wandb_ops.local.names import decode_id
 from wandb_ops.local.resolvers.artifactlists import select
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, required
 from wandb_ops.local.resolvers.projects import page_of
+from wandb_ops.local.runs.filters import compile_filter
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from wandb_ops.local.artifacts import Artifact, Collection, Membership
+    from wandb_ops.local.artifacts.artifacts import Artifact, Collection, Membership
     from wandb_ops.local.projects import Project
 
 Node = dict[str, Any]

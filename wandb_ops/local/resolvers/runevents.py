@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import alerts, rewind, runs
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, required
+from wandb_ops.local.runs import alerts, rewind, runs
 
 if TYPE_CHECKING:
     import sqlite3

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import lines, projects
+from wandb_ops.local import projects
+from wandb_ops.local.history import lines
 from wandb_ops.local.jsontext import dumps, loads
 from wandb_ops.local.resolvers.entities import user
-from wandb_ops.local.runs import LIVE_STATES, Run
+from wandb_ops.local.runs.runs import LIVE_STATES, Run
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:

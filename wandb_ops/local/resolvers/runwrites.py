@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import runs
 from wandb_ops.local.errors import NotFound
-from wandb_ops.local.files import remove_tree
 from wandb_ops.local.resolvers.artifactwrites import delete_made_by, remove_blobs
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, required
+from wandb_ops.local.runs import runs
+from wandb_ops.local.runs.files import remove_tree
 from wandb_ops.local.service import EXPORTS, FILES
 
 if TYPE_CHECKING:

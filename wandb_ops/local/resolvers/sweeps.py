@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import sweepconfig, sweeps
 from wandb_ops.local.errors import NotFound, Refused
-from wandb_ops.local.filters import compile_filter
 from wandb_ops.local.jsontext import dumps, loads_object
 from wandb_ops.local.projects import Project, by_pk
 from wandb_ops.local.resolvers.context import (
@@ -19,15 +17,17 @@ from wandb_ops.local.resolvers.context import (
     page_size,
     required,
 )
-from wandb_ops.local.runquery import RunQuery
-from wandb_ops.local.runs import DEFAULT_PROJECT
+from wandb_ops.local.runs.filters import compile_filter
+from wandb_ops.local.runs.runquery import RunQuery
+from wandb_ops.local.runs.runs import DEFAULT_PROJECT
+from wandb_ops.local.sweeps import sweepconfig, sweeps
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from wandb_ops.local.sweeps import Agent, Sweep
+    from wandb_ops.local.sweeps.sweeps import Agent, Sweep
 
 _ADOPTED = 1000
 

@@ -1,0 +1,1 @@
+"""The SQLite database: its tables, its one writer and its readers."""

@@ -1,0 +1,1 @@
+"""Sweeps: their configs, trials and agents."""

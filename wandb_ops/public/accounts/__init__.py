@@ -1,0 +1,1 @@
+"""Users, teams, organisations and their registries."""

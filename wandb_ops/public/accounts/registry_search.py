@@ -1,0 +1,385 @@
+"""`Registries`, and the collections and versions in them: lists that narrow step by step.
+
+api.registries(filter={"name": {"$regex": "model"}}).collections(filter={"tag": "prod"}).versions()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from wandb_ops.errors import NotFoundError, UnsupportedServer, UsageError
+from wandb_ops.protocol.documents import registries as documents
+from wandb_ops.protocol.graphql import execute
+from wandb_ops.protocol.pagination import Page, connection_page
+from wandb_ops.public.accounts import registry_filters as filters
+from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
+from wandb_ops.public.artifacts.artifact_paths import ArtifactPath
+from wandb_ops.public.artifacts.artifacts import Artifact
+from wandb_ops.public.paginator import Paginator, SizedPaginator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from wandb_ops.protocol.graphql import Operation
+    from wandb_ops.public.accounts.registries import Registry
+    from wandb_ops.transport.session import Transport
+
+    Filter = Mapping[str, Any]
+
+T = TypeVar("T")
+
+PER_PAGE = 100
+_NO_START = "start= does not go with an order of what the list comes from"
+
+
+def fetch_page(
+    transport: Transport, operation: Operation, field: str, variables: dict[str, Any]
+) -> Page[dict[str, Any]]:
+    """One page of a list of an organisation's entity.
+
+    Raises:
+        NotFoundError: There is no such organisation, or this account may not see it.
+    """
+    name = variables["organization"]
+    data = execute(transport, operation, variables, where=f"registries of {name}")
+    entity = (data.get("organization") or {}).get("orgEntity")
+    if not entity:
+        raise NotFoundError("There is no such organization", where=name)
+    found = entity[field] or {}
+    return connection_page(found, where=f"registries of {name}", total=found.get("totalCount"))
+
+
+def advanced_search(transport: Transport, organization: str) -> bool:
+    """Whether the organisation's versions are looked for by W&B's newer search."""
+    try:
+        data = execute(
+            transport, documents.ADVANCED_SEARCH, {"organization": organization}, where=organization
+        )
+    except UnsupportedServer:
+        return False
+    features = (data.get("organization") or {}).get("advancedRegistryFeatures") or {}
+    return bool(features.get("advancedSearch"))
+
+
+class Chained(Generic[T]):
+    """Several lists, one after the other in the order of what they come from."""
+
+    def __init__(self, lists: Callable[[], Iterable[Iterable[T]]]) -> None:
+        self._lists = lists
+
+    def __iter__(self) -> Iterator[T]:
+        for each in self._lists():
+            yield from each
+
+
+class ChainedCollections(Chained[ArtifactCollection]):
+    """The collections of ordered registries."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        organization: str,
+        lists: Callable[[], Iterable[Iterable[ArtifactCollection]]],
+    ) -> None:
+        super().__init__(lists)
+        self._transport = transport
+        self.organization = organization
+
+    def versions(
+        self,
+        filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> Chained[Artifact]:
+        """The versions in these collections; arguments as for `Registries.versions`."""
+        if start is not None:
+            raise UsageError(_NO_START)
+        return _versions_of(self._transport, self.organization, self, filter, order, per_page)
+
+
+def _versions_of(
+    transport: Transport,
+    organization: str,
+    collections: Iterable[ArtifactCollection],
+    filter: Filter | None,
+    order: str | None,
+    per_page: int,
+) -> Chained[Artifact]:
+    def lists() -> Iterator[RegistryVersions]:
+        for each in collections:
+            registry, named = {"name": each.project}, {"name": each.name}
+            yield RegistryVersions(transport, organization, registry, named, filter, order, per_page)
+
+    return Chained(lists)
+
+
+class Registries(Paginator["Registry"]):
+    """The registries of an organisation: iterate, index, slice, or go on to what is in them.
+
+    Args:
+        transport: How to reach the server.
+        organization: Its name.
+        filter: By `id`, `name`, `description`, `created_at`, `updated_at`; names with or without
+            `wandb-registry-`, patterns with it where they name the beginning.
+        order: + or - and `name`, `created_at` or `updated_at`.
+        per_page: Registries per request.
+        start: `cursor` of an earlier list, to go on from there.
+
+    Raises:
+        UsageError: The filter or the order is not what the server would understand.
+        NotFoundError: On first use: there is no such organisation.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        organization: str,
+        filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> None:
+        self._transport = transport
+        self.organization = organization
+        self._sent = filters.to_json(filter, filters.REGISTRIES)
+        self.filter = dict(filter or {})
+        self.order = filters.check_order(order)
+        super().__init__(per_page=per_page, start=start, where=f"registries of {organization}")
+
+    def collections(
+        self,
+        filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> RegistryCollections | ChainedCollections:
+        """The collections in these registries.
+
+        Args:
+            filter: By `name`, `tag`, `description`, `created_at`, `updated_at`.
+            order: + or - and `name`, `created_at` or `updated_at`; within each registry where these are
+                ordered.
+            per_page: Collections per request.
+            start: `cursor` of an earlier list, to go on from there.
+        """
+        transport, organization = self._transport, self.organization
+        if self.order is None:
+            return RegistryCollections(transport, organization, self.filter, filter, order, per_page, start)
+        if start is not None:
+            raise UsageError(_NO_START)
+
+        def lists() -> Iterator[RegistryCollections]:
+            for each in self:
+                found = {"name": each.full_name}
+                yield RegistryCollections(transport, organization, found, filter, order, per_page)
+
+        return ChainedCollections(transport, organization, lists)
+
+    def versions(
+        self,
+        filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> RegistryVersions | Chained[Artifact]:
+        """The versions in these registries.
+
+        Args:
+            filter: By `tag`, `alias`, `version`, `metadata.KEY`, `created_at`, `updated_at`.
+            order: + or - and `created_at`, `artifact_size` or `linked_at`; organisations with W&B's advanced
+                search only.
+            per_page: Versions per request.
+            start: `cursor` of an earlier list, to go on from there.
+
+        Raises:
+            UnsupportedServer: An order was asked for and the organisation has no advanced search.
+        """
+        transport, organization = self._transport, self.organization
+        if self.order is None:
+            return RegistryVersions(
+                transport, organization, self.filter, None, filter, order, per_page, start
+            )
+        if start is not None:
+            raise UsageError(_NO_START)
+
+        def lists() -> Iterator[RegistryVersions]:
+            for each in self:
+                found = {"name": each.full_name}
+                yield RegistryVersions(transport, organization, found, None, filter, order, per_page)
+
+        return Chained(lists)
+
+    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
+        variables = {
+            "organization": self.organization,
+            "filters": self._sent,
+            "order": self.order,
+            "cursor": cursor,
+            "perPage": per_page,
+        }
+        return fetch_page(self._transport, documents.GET_REGISTRIES, "projects", variables)
+
+    def _convert(self, nodes: list[dict[str, Any]]) -> list[Registry]:
+        from wandb_ops.public.accounts.registries import Registry
+
+        # The organisation's entity may own projects that are none.
+        found = [node for node in nodes if node["name"].startswith(filters.PREFIX)]
+        return [Registry(self._transport, self.organization, node) for node in found]
+
+    def __repr__(self) -> str:
+        return f"<Registries {self.organization}>"
+
+
+class RegistryCollections(SizedPaginator[ArtifactCollection]):
+    """Collections of registries: iterate, index, slice, or go on to the versions in them.
+
+    Arguments and errors as for `Registries`, with the filter of the registries before the collections'.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        organization: str,
+        registry_filter: Filter | None = None,
+        collection_filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> None:
+        self._transport = transport
+        self.organization = organization
+        self._sent = {
+            "registryFilter": filters.to_json(registry_filter, filters.REGISTRIES),
+            "collectionFilter": filters.to_json(collection_filter, filters.COLLECTIONS),
+        }
+        self.registry_filter = dict(registry_filter or {})
+        self.collection_filter = dict(collection_filter or {})
+        self.order = filters.check_order(order)
+        super().__init__(per_page=per_page, start=start, where=f"registry collections of {organization}")
+
+    def versions(
+        self,
+        filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> RegistryVersions | Chained[Artifact]:
+        """The versions in these collections; arguments as for `Registries.versions`."""
+        if self.order is None:
+            return RegistryVersions(
+                self._transport,
+                self.organization,
+                self.registry_filter,
+                self.collection_filter,
+                filter,
+                order,
+                per_page,
+                start,
+            )
+        if start is not None:
+            raise UsageError(_NO_START)
+        return _versions_of(self._transport, self.organization, self, filter, order, per_page)
+
+    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
+        variables = {
+            "organization": self.organization,
+            **self._sent,
+            "order": self.order,
+            "cursor": cursor,
+            "perPage": per_page,
+        }
+        return fetch_page(self._transport, documents.GET_COLLECTIONS, "artifactCollections", variables)
+
+    def _convert(self, nodes: list[dict[str, Any]]) -> list[ArtifactCollection]:
+        return [
+            ArtifactCollection(
+                self._transport,
+                node["project"]["entity"]["name"],
+                node["project"]["name"],
+                node["name"],
+                node["type"]["name"],
+                node,
+            )
+            for node in nodes
+        ]
+
+    def __repr__(self) -> str:
+        return f"<RegistryCollections {self.organization}>"
+
+
+class RegistryVersions(Paginator[Artifact]):
+    """Versions linked into registries: iterate, index, slice.
+
+    Arguments and errors as for `Registries`, with the filters of registries and collections before that of
+    the versions.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        organization: str,
+        registry_filter: Filter | None = None,
+        collection_filter: Filter | None = None,
+        artifact_filter: Filter | None = None,
+        order: str | None = None,
+        per_page: int = PER_PAGE,
+        start: str | None = None,
+    ) -> None:
+        self._transport = transport
+        self.organization = organization
+        self._filters = (registry_filter, collection_filter, artifact_filter)
+        self.order = order
+        self._variables: dict[str, Any] | None = None
+        super().__init__(per_page=per_page, start=start, where=f"registry versions of {organization}")
+        # What is wrong in both searches is said at once; which of them it is takes a request.
+        try:
+            self._sent(advanced=False)
+        except UsageError:
+            self._sent(advanced=True)
+        if order is not None:
+            filters.check_version_order(order)
+
+    def _sent(self, *, advanced: bool) -> dict[str, Any]:
+        fields = (
+            (filters.ADVANCED_REGISTRIES, filters.ADVANCED_COLLECTIONS, filters.ADVANCED_VERSIONS)
+            if advanced
+            else (filters.REGISTRIES, filters.COLLECTIONS, filters.VERSIONS)
+        )
+        texts = [filters.to_json(each, known) for each, known in zip(self._filters, fields, strict=True)]
+        return dict(zip(("registryFilter", "collectionFilter", "artifactFilter"), texts, strict=True))
+
+    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
+        if self._variables is None:
+            advanced = advanced_search(self._transport, self.organization)
+            if self.order is not None and not advanced:
+                raise UnsupportedServer(
+                    "Versions of this organization's registries cannot be ordered",
+                    where=self.organization,
+                    hint="Leave order= out.",
+                )
+            order = filters.check_version_order(self.order) if self.order is not None else None
+            self._variables = {**self._sent(advanced=advanced), "order": order}
+        variables = {
+            "organization": self.organization,
+            **self._variables,
+            "cursor": cursor,
+            "perPage": per_page,
+        }
+        return fetch_page(self._transport, documents.GET_VERSIONS, "artifactMemberships", variables)
+
+    def _convert(self, nodes: list[dict[str, Any]]) -> list[Artifact]:
+        found = []
+        for node in nodes:
+            collection, artifact = node.get("artifactCollection"), node.get("artifact")
+            if not collection or not artifact or node.get("versionIndex") is None:
+                continue  # the version was deleted meanwhile
+            project = collection["project"]
+            path = ArtifactPath(
+                project["entity"]["name"], project["name"], f"{collection['name']}:v{node['versionIndex']}"
+            )
+            found.append(Artifact._of_node(self._transport, path, artifact, membership=node))
+        return found
+
+    def __repr__(self) -> str:
+        return f"<RegistryVersions {self.organization}>"

@@ -1,0 +1,1 @@
+"""W&B Launch: queues, what waits in them, and jobs."""
