@@ -49,8 +49,8 @@ from wandb_ops.version import __version__
 if TYPE_CHECKING:
     from wandb_ops import steps
     from wandb_ops.public.api import Api
-    from wandb_ops.public.artifacts.artifact_attributes import ArtifactTTL
     from wandb_ops.public.artifacts.artifacts import Artifact
+    from wandb_ops.public.artifacts.attributes import ArtifactTTL
     from wandb_ops.public.automations.automations import AutomationAction, AutomationEvent, NewAutomation
     from wandb_ops.public.runs.histogram import Histogram
 
@@ -103,7 +103,7 @@ __all__ = [
 _ON_FIRST_USE = {
     "Api": "wandb_ops.public.api",
     "Artifact": "wandb_ops.public.artifacts.artifacts",
-    "ArtifactTTL": "wandb_ops.public.artifacts.artifact_attributes",
+    "ArtifactTTL": "wandb_ops.public.artifacts.attributes",
     "AutomationAction": "wandb_ops.public.automations.automations",
     "AutomationEvent": "wandb_ops.public.automations.automations",
     "Histogram": "wandb_ops.public.runs.histogram",

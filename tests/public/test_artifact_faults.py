@@ -15,7 +15,7 @@ from faults_plugin import Answer, FaultServer, Recorded
 
 from wandb_ops import Artifact
 from wandb_ops.errors import ChecksumMismatch, GraphQLError
-from wandb_ops.public.artifacts.artifact_paths import ArtifactPath
+from wandb_ops.public.artifacts.paths import ArtifactPath
 from wandb_ops.public.runs.run import Run
 
 FILES = {"a.txt": b"alpha\n", "d/b.bin": bytes(range(256)) * 20}

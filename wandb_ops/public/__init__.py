@@ -10,8 +10,9 @@ from wandb_ops.public.accounts.registry_search import Registries, RegistryCollec
 from wandb_ops.public.accounts.teams import Member, Organization, Team
 from wandb_ops.public.accounts.users import User
 from wandb_ops.public.api import Api
-from wandb_ops.public.artifacts.artifact_attributes import ArtifactTTL
-from wandb_ops.public.artifacts.artifact_collections import (
+from wandb_ops.public.artifacts.artifacts import Artifact
+from wandb_ops.public.artifacts.attributes import ArtifactTTL
+from wandb_ops.public.artifacts.collections import (
     ArtifactCollection,
     ArtifactCollections,
     Artifacts,
@@ -19,15 +20,8 @@ from wandb_ops.public.artifacts.artifact_collections import (
     ArtifactTypes,
     RunArtifacts,
 )
-from wandb_ops.public.artifacts.artifact_entries import ArtifactManifest, ArtifactManifestEntry
-from wandb_ops.public.artifacts.artifact_files import ArtifactFile, ArtifactFiles
-from wandb_ops.public.artifacts.artifacts import Artifact
-from wandb_ops.public.automations.automation_lists import (
-    Automations,
-    Integrations,
-    SlackIntegrations,
-    WebhookIntegrations,
-)
+from wandb_ops.public.artifacts.entries import ArtifactManifest, ArtifactManifestEntry
+from wandb_ops.public.artifacts.files import ArtifactFile, ArtifactFiles
 from wandb_ops.public.automations.automations import (
     Automation,
     AutomationAction,
@@ -36,6 +30,12 @@ from wandb_ops.public.automations.automations import (
     NewAutomation,
     SlackIntegration,
     WebhookIntegration,
+)
+from wandb_ops.public.automations.lists import (
+    Automations,
+    Integrations,
+    SlackIntegrations,
+    WebhookIntegrations,
 )
 from wandb_ops.public.launch.jobs import Job
 from wandb_ops.public.launch.launch import QueuedRun, RunQueue

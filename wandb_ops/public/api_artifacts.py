@@ -6,18 +6,18 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import NotFoundError, UsageError
-from wandb_ops.public.artifacts.artifact_paths import ArtifactPath, split_artifact_path
+from wandb_ops.public.artifacts.paths import ArtifactPath, split_artifact_path
 from wandb_ops.public.paths import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
-    from wandb_ops.public.artifacts.artifact_collections import (
+    from wandb_ops.public.artifacts.artifacts import Artifact
+    from wandb_ops.public.artifacts.collections import (
         ArtifactCollection,
         ArtifactCollections,
         Artifacts,
         ArtifactType,
         ArtifactTypes,
     )
-    from wandb_ops.public.artifacts.artifacts import Artifact
     from wandb_ops.transport.session import Transport
 
 
@@ -87,7 +87,7 @@ class ArtifactQueries:
         Raises:
             NotFoundError: On first use: there is no such collection of that type.
         """
-        from wandb_ops.public.artifacts.artifact_collections import Artifacts
+        from wandb_ops.public.artifacts.collections import Artifacts
 
         path = self._artifact_path(name)
         return Artifacts(
@@ -121,7 +121,7 @@ class ArtifactQueries:
         Raises:
             NotFoundError: There is no such type.
         """
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactType
+        from wandb_ops.public.artifacts.collections import ArtifactType
 
         entity, name = self._artifact_project(project)
         return ArtifactType(self._transport, entity, name, type_name)
@@ -133,7 +133,7 @@ class ArtifactQueries:
             project: `entity/project` or `project`; None is the default project.
             start: `cursor` of an earlier result, to go on from there.
         """
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactTypes
+        from wandb_ops.public.artifacts.collections import ArtifactTypes
 
         entity, name = self._artifact_project(project)
         return ArtifactTypes(self._transport, entity, name, start=start)
@@ -148,7 +148,7 @@ class ArtifactQueries:
         Raises:
             NotFoundError: (a ValueError) There is no such collection of that type.
         """
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
+        from wandb_ops.public.artifacts.collections import ArtifactCollection
 
         path = self._artifact_path(name)
         return ArtifactCollection(self._transport, path.entity, path.project, path.name, type_name)
@@ -173,7 +173,7 @@ class ArtifactQueries:
         Raises:
             NotFoundError: On first use: there is no such project, or no such type in it.
         """
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactCollections
+        from wandb_ops.public.artifacts.collections import ArtifactCollections
 
         entity, name = self._artifact_project(project_name)
         return ArtifactCollections(

@@ -12,12 +12,6 @@ from wandb_ops.protocol.storage import server_features
 
 if TYPE_CHECKING:
     from wandb_ops.protocol.graphql import Operation
-    from wandb_ops.public.automations.automation_lists import (
-        Automations,
-        Integrations,
-        SlackIntegrations,
-        WebhookIntegrations,
-    )
     from wandb_ops.public.automations.automations import (
         Automation,
         AutomationAction,
@@ -25,6 +19,12 @@ if TYPE_CHECKING:
         AutomationScope,
         NewAutomation,
         Scoped,
+    )
+    from wandb_ops.public.automations.lists import (
+        Automations,
+        Integrations,
+        SlackIntegrations,
+        WebhookIntegrations,
     )
     from wandb_ops.transport.session import Transport
 
@@ -56,7 +56,7 @@ class AutomationMethods(ABC):
         Raises:
             NotFoundError: On first use: there is no such entity, or this account may not see it.
         """
-        from wandb_ops.public.automations.automation_lists import Integrations
+        from wandb_ops.public.automations.lists import Integrations
 
         return Integrations(self.transport, self.entity_or_default(entity), per_page, start)
 
@@ -64,7 +64,7 @@ class AutomationMethods(ABC):
         self, entity: str | None = None, *, per_page: int = 50, start: str | None = None
     ) -> WebhookIntegrations:
         """The webhooks of an entity; arguments as for `integrations`."""
-        from wandb_ops.public.automations.automation_lists import WebhookIntegrations
+        from wandb_ops.public.automations.lists import WebhookIntegrations
 
         return WebhookIntegrations(self.transport, self.entity_or_default(entity), per_page, start)
 
@@ -72,7 +72,7 @@ class AutomationMethods(ABC):
         self, *, entity: str | None = None, per_page: int = 50, start: str | None = None
     ) -> SlackIntegrations:
         """The Slack integrations of an entity; arguments as for `integrations`."""
-        from wandb_ops.public.automations.automation_lists import SlackIntegrations
+        from wandb_ops.public.automations.lists import SlackIntegrations
 
         return SlackIntegrations(self.transport, self.entity_or_default(entity), per_page, start)
 
@@ -96,7 +96,7 @@ class AutomationMethods(ABC):
             NotFoundError: On first use: there is no such entity, or this account may not see it.
             UnsupportedServer: On first use: the server cannot list them by entity.
         """
-        from wandb_ops.public.automations.automation_lists import Automations
+        from wandb_ops.public.automations.lists import Automations
 
         return Automations(self.transport, entity, name, per_page, start)
 

@@ -16,7 +16,7 @@ from wandb_ops.public.paginator import Paginator
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wandb_ops.public.artifacts.artifact_collections import ArtifactCollections, ArtifactTypes
+    from wandb_ops.public.artifacts.collections import ArtifactCollections, ArtifactTypes
     from wandb_ops.public.sweeps import Sweeps
     from wandb_ops.transport.session import Transport
 
@@ -109,7 +109,7 @@ class Project(Attrs):
 
     def artifacts_types(self, per_page: int = 50) -> ArtifactTypes:
         """The types of its artifacts, loaded page by page."""
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactTypes
+        from wandb_ops.public.artifacts.collections import ArtifactTypes
 
         return ArtifactTypes(self._transport, self._entity, self._name, per_page=per_page)
 
@@ -128,7 +128,7 @@ class Project(Attrs):
             per_page: Collections per request.
             start: `cursor` of an earlier result, to go on from there.
         """
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactCollections
+        from wandb_ops.public.artifacts.collections import ArtifactCollections
 
         return ArtifactCollections(
             self._transport,

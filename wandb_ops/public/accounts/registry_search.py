@@ -12,9 +12,9 @@ from wandb_ops.protocol.documents import registries as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
 from wandb_ops.public.accounts import registry_filters as filters
-from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
-from wandb_ops.public.artifacts.artifact_paths import ArtifactPath
 from wandb_ops.public.artifacts.artifacts import Artifact
+from wandb_ops.public.artifacts.collections import ArtifactCollection
+from wandb_ops.public.artifacts.paths import ArtifactPath
 from wandb_ops.public.paginator import Paginator, SizedPaginator
 
 if TYPE_CHECKING:

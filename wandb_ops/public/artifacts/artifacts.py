@@ -12,15 +12,15 @@ from wandb_ops.protocol.documents import artifacts as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.manifest import Entry, manifest_digest, md5_of_file, parse_manifest
 from wandb_ops.protocol.storage import safe_path
-from wandb_ops.public.artifacts.artifact_attributes import (
+from wandb_ops.public.artifacts.attributes import (
     ArtifactAttributes,
     check_labels,
     check_metadata,
 )
-from wandb_ops.public.artifacts.artifact_draft import Building, Draft, logical
-from wandb_ops.public.artifacts.artifact_entries import ArtifactManifest, ArtifactManifestEntry
-from wandb_ops.public.artifacts.artifact_lineage import ArtifactLineage
-from wandb_ops.public.artifacts.artifact_paths import (
+from wandb_ops.public.artifacts.draft import Building, Draft, logical
+from wandb_ops.public.artifacts.entries import ArtifactManifest, ArtifactManifestEntry
+from wandb_ops.public.artifacts.lineage import ArtifactLineage
+from wandb_ops.public.artifacts.paths import (
     ArtifactPath,
     check_name,
     check_type,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from wandb_ops.protocol.artifacts import NewVersion
-    from wandb_ops.public.artifacts.artifact_files import ArtifactFiles
+    from wandb_ops.public.artifacts.files import ArtifactFiles
     from wandb_ops.public.runs.run import Run
     from wandb_ops.transport.session import Transport
 
@@ -229,7 +229,7 @@ class Artifact(Building, ArtifactLineage, ArtifactAttributes):
             per_page: Files per request.
             start: `cursor` of an earlier result, to go on from there.
         """
-        from wandb_ops.public.artifacts.artifact_files import ArtifactFiles
+        from wandb_ops.public.artifacts.files import ArtifactFiles
 
         self._known()
         return ArtifactFiles(self, names=names, per_page=per_page, start=start)
@@ -259,7 +259,7 @@ class Artifact(Building, ArtifactLineage, ArtifactAttributes):
             ChecksumMismatch: What came is not what the manifest says.
             NotFoundError: A file or the target of a reference is gone.
         """
-        from wandb_ops.public.artifacts.artifact_download import download_entries
+        from wandb_ops.public.artifacts.download import download_entries
 
         prefix = os.fspath(path_prefix) if path_prefix is not None else ""
         folder = self._root(os.fspath(root) if root is not None else None)

@@ -15,7 +15,7 @@ from wandb_ops.errors import UsageError
 from wandb_ops.protocol import values
 from wandb_ops.public.accounts.registries import Registry
 from wandb_ops.public.accounts.teams import Organization, OrganizationEntity, Team
-from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
+from wandb_ops.public.artifacts.collections import ArtifactCollection
 from wandb_ops.public.projects import Project
 
 Number = int | float

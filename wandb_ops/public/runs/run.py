@@ -19,9 +19,9 @@ from wandb_ops.protocol.documents import runs as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.public.attrs import iframe
 from wandb_ops.public.document import Document, parse_object
+from wandb_ops.public.runs.artifacts import ArtifactUse
+from wandb_ops.public.runs.attributes import RunAttributes
 from wandb_ops.public.runs.history import HistoryScan
-from wandb_ops.public.runs.run_artifacts import ArtifactUse
-from wandb_ops.public.runs.run_attributes import RunAttributes
 from wandb_ops.public.runs.saving import FIELDS, Edits, save
 from wandb_ops.public.runs.summary import HTTPSummary
 

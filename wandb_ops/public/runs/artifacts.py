@@ -8,9 +8,9 @@ from wandb_ops.errors import NotFoundError, UsageError
 from wandb_ops.protocol.artifacts import MULTIPART_THRESHOLD, store
 from wandb_ops.protocol.documents.artifacts import CREATE_ARTIFACT, USE_ARTIFACT
 from wandb_ops.protocol.graphql import execute
-from wandb_ops.public.artifacts.artifact_attributes import check_labels
-from wandb_ops.public.artifacts.artifact_collections import RunArtifacts
 from wandb_ops.public.artifacts.artifacts import Artifact, fetch_by_id, source_path
+from wandb_ops.public.artifacts.attributes import check_labels
+from wandb_ops.public.artifacts.collections import RunArtifacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

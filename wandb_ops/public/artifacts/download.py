@@ -18,7 +18,7 @@ from wandb_ops.protocol.documents.artifacts import FILE_URLS
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.manifest import md5_of_file
 from wandb_ops.protocol.storage import safe_path
-from wandb_ops.public.artifacts.artifact_entries import ARTIFACT_SCHEME, referenced
+from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, referenced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from wandb_ops.errors import UsageError
 from wandb_ops.protocol.artifacts import Source
 from wandb_ops.protocol.manifest import Entry, md5_of_bytes, md5_of_file
 from wandb_ops.protocol.storage import name_problem
-from wandb_ops.public.artifacts.artifact_entries import ARTIFACT_SCHEME, ArtifactManifestEntry
+from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, ArtifactManifestEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

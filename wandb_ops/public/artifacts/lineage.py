@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wandb_ops.protocol.documents import artifacts as documents
 from wandb_ops.protocol.graphql import execute
-from wandb_ops.public.artifacts.artifact_paths import ArtifactPath
+from wandb_ops.public.artifacts.paths import ArtifactPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
     from wandb_ops.public.artifacts.artifacts import Artifact
+    from wandb_ops.public.artifacts.collections import ArtifactCollection
     from wandb_ops.public.runs.run import Run
     from wandb_ops.transport.session import Transport
 
@@ -24,7 +24,7 @@ class ArtifactLineage:
     def collection(self) -> ArtifactCollection:
         """The collection that it was found in."""
         me = _artifact(self)
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
+        from wandb_ops.public.artifacts.collections import ArtifactCollection
 
         return ArtifactCollection(
             me._need_transport(), me.entity, me.project, me._name.partition(":")[0], me._type
@@ -34,7 +34,7 @@ class ArtifactLineage:
     def source_collection(self) -> ArtifactCollection:
         """The collection that it was logged to."""
         me = _artifact(self)
-        from wandb_ops.public.artifacts.artifact_collections import ArtifactCollection
+        from wandb_ops.public.artifacts.collections import ArtifactCollection
 
         return ArtifactCollection(
             me._need_transport(),

@@ -74,7 +74,7 @@ class ArtifactManifestEntry:
             root: Folder to save in; None is the artifact's own, as for `Artifact.download`.
             skip_cache: Accepted as W&B does.
         """
-        from wandb_ops.public.artifacts.artifact_download import download_entries
+        from wandb_ops.public.artifacts.download import download_entries
 
         folder = self._parent._root(root)
         (saved,) = download_entries(self._parent, [self._entry], folder, allow_missing_references=False)

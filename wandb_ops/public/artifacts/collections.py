@@ -9,9 +9,9 @@ from wandb_ops.errors import AmbiguousOutcome, NotFoundError, UsageError
 from wandb_ops.protocol.documents import artifacts as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page, paginate
-from wandb_ops.public.artifacts.artifact_attributes import check_labels
-from wandb_ops.public.artifacts.artifact_paths import ArtifactPath, check_name
 from wandb_ops.public.artifacts.artifacts import Artifact, source_path
+from wandb_ops.public.artifacts.attributes import check_labels
+from wandb_ops.public.artifacts.paths import ArtifactPath, check_name
 from wandb_ops.public.paginator import Paginator, SizedPaginator
 
 if TYPE_CHECKING:
