@@ -36,10 +36,11 @@ LONGEST_RATE_LIMIT = timedelta(hours=6)
 
 
 @contextmanager
-def airflow_failures(context: Context) -> Iterator[None]:
+def airflow_failures(context: Context, *, retried: tuple[type[Error], ...] = ()) -> Iterator[None]:
     """Translate errors of wandb-ops raised inside; anything else passes untouched.
 
     :param context: the task's context.
+    :param retried: errors that are final in themselves, but not for this task, which starts something anew.
     :raises AirflowFailException: when a retry cannot help.
     :raises AirflowRescheduleException: when W&B said how long to stay away.
     """
@@ -52,7 +53,7 @@ def airflow_failures(context: Context) -> Iterator[None]:
         when = datetime.now(UTC) + timedelta(seconds=error.retry_after)
         raise AirflowRescheduleException(when) from error  # type: ignore[no-untyped-call]  # Airflow's own gap
     except Error as error:
-        if retry_may_help(error):
+        if retry_may_help(error) or isinstance(error, retried):
             raise
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 

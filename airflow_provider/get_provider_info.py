@@ -24,8 +24,8 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "wandb-ops",
         "name": INTEGRATION,
         "description": (
-            "Create and wait for W&B runs, sync TensorBoard logs, keep launch queues, export exact histories "
-            "and take snapshots."
+            "Create and wait for W&B runs, sync TensorBoard logs, launch jobs, make sweeps, log and promote "
+            "artifacts, export exact histories and whole projects, and take snapshots."
         ),
         "integrations": [{"integration-name": INTEGRATION, "external-doc-url": DOCS, "tags": ["service"]}],
         "hooks": _modules("hooks.wandb"),
@@ -33,15 +33,21 @@ def get_provider_info() -> dict[str, Any]:
             "operators.runs",
             "operators.tensorboard",
             "operators.launch",
+            "operators.enqueue",
             "operators.export",
+            "operators.project",
+            "operators.artifacts",
+            "operators.sweeps",
             "operators.snapshot",
         ),
-        "sensors": _modules("sensors.run"),
-        "triggers": _modules("triggers.run"),
+        "sensors": _modules("sensors.run", "sensors.queue", "sensors.artifact", "sensors.sweep"),
+        "triggers": _modules("triggers.run", "triggers.queue", "triggers.artifact", "triggers.sweep"),
         "extra-links": [
             "airflow_provider.links.run.WandbRunLink",
             "airflow_provider.links.run.WandbQueueLink",
             "airflow_provider.links.run.WandbProjectLink",
+            "airflow_provider.links.run.WandbArtifactLink",
+            "airflow_provider.links.run.WandbSweepLink",
         ],
         "connection-types": [
             {

@@ -23,12 +23,16 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
 
 from wandb_ops.tensorboard import crc, media
 from wandb_ops.tensorboard.columns import Context
@@ -120,6 +124,27 @@ def image_event(n: int, rng: np.random.Generator) -> Event:
     )
 
 
+def tensor_histogram_event(n: int, rng: np.random.Generator) -> Event:
+    """As TF2's summary ops write it: 30 bins by default, a tensor of doubles with its plugin's name."""
+    summary = histogram_pb(f"layer{n % 10}/weight", rng.normal(size=500) * rng.random(), buckets=30)
+    return Event(wall_time=1.7e9 + n, step=n // 10, summary=summary)
+
+
+def tensor_image_event(n: int, rng: np.random.Generator) -> Event:
+    """As TF2's summary ops write it: width, height and the encoded image as strings."""
+    encoded = image_event(n, rng).summary.value[0].image.encoded_image_string
+    tensor = TensorProto(dtype=7, string_val=[b"64", b"64", encoded])
+    tensor.tensor_shape.dim.add(size=3)
+    value = Summary.Value(tag=f"image{n % 4}", tensor=tensor)
+    value.metadata.plugin_data.plugin_name = "images"
+    return Event(wall_time=1.7e9 + n, step=n // 4, summary=Summary(value=[value]))
+
+
+def tensor_text_event(n: int, _rng: np.random.Generator) -> Event:
+    summary = text_pb(f"note{n % 4}", f"step {n}: " + "a sentence of some length. " * 4)
+    return Event(wall_time=1.7e9 + n, step=n // 4, summary=summary)
+
+
 def torch_bins() -> list[float]:
     """The bins of torch's add_histogram: growing by a tenth, on both sides of zero."""
     bins = [1e-12 * 1.1**n for n in range(774)]
@@ -164,30 +189,36 @@ def ours(folder: Path) -> int:
     return count
 
 
-def ours_numpy(folder: Path) -> int:
-    """The same without a compiled CRC."""
-    compiled = crc.compiled
-    crc.compiled = lambda: None  # type: ignore[assignment]
-    try:
-        return ours(folder)
-    finally:
-        crc.compiled = compiled
+def without_compiled_crc(read: Reading) -> Reading:
+    """The same where no CRC library is installed."""
+
+    def reading(folder: Path) -> int:
+        compiled = crc.compiled
+        crc.compiled = lambda: None  # type: ignore[assignment]
+        try:
+            return read(folder)
+        finally:
+            crc.compiled = compiled
+
+    return reading
 
 
 def ours_to_lines(folder: Path) -> int:
     return sum(1 for _ in read_lines(folder)) * len(TAGS)
 
 
-def upb(folder: Path, *, checked: bool = False, valued: bool = False) -> int:
+def upb(folder: Path, *, checked: bool = False, numpy_crc: bool = False, valued: bool = False) -> int:
     """Frames by struct, events by the protobuf C library.
 
     Args:
         folder: What to read.
-        checked: Check every CRC with a C library, as a reader should.
-        valued: Make the same history values of histograms and images that we make.
+        checked: Compute every CRC with a C library, as a reader should.
+        numpy_crc: Or with our numpy code, as who has no C library.
+        valued: Make the same history values that we make, an image's name from its SHA-256 included.
     """
     count = 0
-    crc32c = crc.compiled() if checked else None
+    plugins: dict[str, str] = {}
+    crc32c: Callable[..., int] | None = crc.masked_crc if numpy_crc else crc.compiled() if checked else None
     for path in folder.rglob("*tfevents*"):
         data, at = path.read_bytes(), 0
         while at < len(data):
@@ -205,9 +236,24 @@ def upb(folder: Path, *, checked: bool = False, valued: bool = False) -> int:
                     encoded = value.image.encoded_image_string
                     if valued:
                         media.images([encoded], value.image.width, value.image.height)
+                elif kind == "tensor" and valued:
+                    tensor_value(value, plugins)
                 count += 1
             at += size + 16
     return count
+
+
+def tensor_value(value: Any, plugins: dict[str, str]) -> None:
+    """The history value of a TF2 tensor, by the shortest way that protobuf's objects allow."""
+    tensor = value.tensor
+    plugin = plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
+    if plugin == "histograms":
+        media.tensor_histogram(np.frombuffer(tensor.tensor_content).reshape(-1, 3))
+    elif plugin == "images":
+        width, height, *encoded = tensor.string_val
+        media.images(encoded, int(width), int(height))
+    elif plugin == "text":
+        media.text(tensor.string_val, tuple(dim.size for dim in tensor.tensor_shape.dim))
 
 
 def legacy_loader(folder: Path) -> int:
@@ -317,6 +363,65 @@ def send(folder: Path, scalars: int, rounds: int) -> None:
     print(f"CPU s per million {cpu:.2f}, wall s per million {wall:.2f}, peak {megabytes:.0f} MB")
 
 
+def measure_scalars(root: Path, scalars: int, peer_scalars: int, rounds: int) -> None:
+    """Decoding, beside a protobuf loop, TensorBoard's loaders and the limits."""
+    write_folder(root / "small", peer_scalars)
+    check_values(root / "large")
+    large, small = (root / "large", scalars), (root / "small", peer_scalars)
+    decode = "wandb-ops: decode, CRC checked"
+    readings: dict[str, tuple[Reading, Path, int]] = {
+        "plain read of the files": (raw_read, *large),
+        decode: (ours, *large),
+        "wandb-ops: decode to JSON rows": (ours_to_lines, *large),
+        "protobuf (upb) loop, no CRC": (upb, *large),
+    }
+    if crc.compiled() is not None:
+        readings["frames and compiled CRC alone"] = (compiled_crc, *large)
+        readings["protobuf (upb) loop, compiled CRC"] = (lambda f: upb(f, checked=True), *large)
+    compare("Scalars", "CPU seconds per million", readings, decode, rounds)
+    peers: dict[str, tuple[Reading, Path, int]] = {
+        decode: (ours, *large),
+        "tensorboard LegacyEventFileLoader": (legacy_loader, *small),
+        "tensorboard EventAccumulator": (event_accumulator, *small),
+    }
+    compare("Scalars, TensorBoard's own", "CPU seconds per million", peers, decode, min(rounds, 3))
+
+
+def measure_media(root: Path, rounds: int) -> None:
+    """Histograms, images and text, of TF1's and torch's form and of TF2's."""
+    rng, torch_edges = np.random.default_rng(0), torch_bins()
+    kinds: dict[str, tuple[int, Callable[[int], Event]]] = {
+        "histograms of 64 bins": (3_000, lambda n: histogram_event(n, rng, 64)),
+        "histograms with torch's bins": (3_000, lambda n: histogram_event(n, rng, torch_edges)),
+        "images of 12 kB": (1_200, lambda n: image_event(n, rng)),
+        "TF2 histograms": (6_000, lambda n: tensor_histogram_event(n, rng)),
+        "TF2 images of 12 kB": (1_200, lambda n: tensor_image_event(n, rng)),
+        "TF2 texts": (6_000, lambda n: tensor_text_event(n, rng)),
+    }
+    for name, (count, make) in kinds.items():
+        write_file(root / name, map(make, range(count)))
+        folder = (root / name, count)
+        values = "wandb-ops: CRC checked, history values made"
+        readings: dict[str, tuple[Reading, Path, int]] = {
+            values: (ours, *folder),
+            "upb loop, values only looked at, no CRC": (upb, *folder),
+            "upb loop, same history values, no CRC": (lambda f: upb(f, valued=True), *folder),
+        }
+        if crc.compiled() is not None:
+            readings |= {
+                "upb loop, same history values, compiled CRC": (
+                    lambda f: upb(f, checked=True, valued=True),
+                    *folder,
+                ),
+                "wandb-ops: the same, CRC by numpy": (without_compiled_crc(ours), *folder),
+                "upb loop, same history values, CRC by numpy": (
+                    without_compiled_crc(lambda f: upb(f, numpy_crc=True, valued=True)),
+                    *folder,
+                ),
+            }
+        compare(name, "CPU microseconds each", readings, values, rounds * 3)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -324,57 +429,20 @@ def main() -> None:
     parser.add_argument("--scalars", type=int, default=1_000_000)
     parser.add_argument("--peer-scalars", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("scalars", "media", "send"), help="measure this part alone")
     options = parser.parse_args()
-    has_crc = crc.compiled() is not None
-    if not has_crc:
+    if crc.compiled() is None:
         print("neither crc32c nor google-crc32c is installed: rows with a compiled CRC are left out")
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        write_folder(root / "large", options.scalars)
-        write_folder(root / "small", options.peer_scalars)
-        rng = np.random.default_rng(0)
-        bins = {"histograms of 64 bins": 64, "histograms with torch's bins": torch_bins()}
-        for name, edges in bins.items():
-            write_file(root / name, (histogram_event(n, rng, edges) for n in range(3_000)))
-        write_file(root / "images of 12 kB", (image_event(n, rng) for n in range(600)))
-
-        check_values(root / "large")
-        large = (root / "large", options.scalars)
-        small = (root / "small", options.peer_scalars)
-        decode = "wandb-ops: decode, CRC checked"
-        readings: dict[str, tuple[Reading, Path, int]] = {
-            "plain read of the files": (raw_read, *large),
-            decode: (ours, *large),
-            "wandb-ops: decode to JSON rows": (ours_to_lines, *large),
-            "protobuf (upb) loop, no CRC": (upb, *large),
-        }
-        if has_crc:
-            readings["frames and compiled CRC alone"] = (compiled_crc, *large)
-            readings["protobuf (upb) loop, compiled CRC"] = (lambda f: upb(f, checked=True), *large)
-        compare("Scalars", "CPU seconds per million", readings, decode, options.rounds)
-        peers: dict[str, tuple[Reading, Path, int]] = {
-            decode: (ours, *large),
-            "tensorboard LegacyEventFileLoader": (legacy_loader, *small),
-            "tensorboard EventAccumulator": (event_accumulator, *small),
-        }
-        compare(
-            "Scalars, TensorBoard's own", "CPU seconds per million", peers, decode, min(options.rounds, 3)
-        )
-        for name, count in (*((name, 3_000) for name in bins), ("images of 12 kB", 600)):
-            folder = (root / name, count)
-            values = "wandb-ops: CRC checked, history values made"
-            readings = {values: (ours, *folder)}
-            if has_crc:
-                readings["wandb-ops: the same, CRC by numpy"] = (ours_numpy, *folder)
-            readings["upb loop, no CRC, values only looked at"] = (upb, *folder)
-            readings["upb loop, same history values, no CRC"] = (lambda f: upb(f, valued=True), *folder)
-            if has_crc:
-                readings["upb loop, same history values, compiled CRC"] = (
-                    lambda f: upb(f, checked=True, valued=True),
-                    *folder,
-                )
-            compare(name.capitalize(), "CPU microseconds each", readings, values, options.rounds * 3)
-        send(root / "large", options.scalars, min(options.rounds, 3))
+        if options.only != "media":
+            write_folder(root / "large", options.scalars)
+        if options.only in {None, "scalars"}:
+            measure_scalars(root, options.scalars, options.peer_scalars, options.rounds)
+        if options.only in {None, "media"}:
+            measure_media(root, options.rounds)
+        if options.only in {None, "send"}:
+            send(root / "large", options.scalars, min(options.rounds, 3))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`wandb_history_assets`: the exact history of each run of a project, one file per run."""
+"""`wandb_history_assets`: the exact history of each run of a project, in a file of its own or in a lake."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -17,12 +17,13 @@ from dagster_resources.checks import (
 from dagster_resources.metadata import Metadata, chart, export_metadata, numbers, trend_table
 from dagster_resources.partitions import partition_path, run_deps, run_partitions
 from dagster_resources.preview import preview_parquet
-from dagster_resources.resource import WandbResource
+from dagster_resources.resource import StorageOptions, WandbResource
+from dagster_resources.resource import storage_options as resolved
 from dagster_resources.translator import WandbHistoryProps, WandbTranslator
 from wandb_ops.errors import Error
 from wandb_ops.steps import ExportResult
 
-Format = Literal["parquet", "csv", "jsonl"]
+Format = Literal["parquet", "csv", "jsonl", "delta"]
 
 
 class WandbExportConfig(dg.Config):
@@ -47,19 +48,21 @@ def wandb_history_assets(
     backfill_policy: dg.BackfillPolicy | None = None,
     pool: str | None = "wandb",
     resource_key: str = "wandb",
+    storage_options: StorageOptions | None = None,
 ) -> dg.AssetsDefinition:
-    """An asset partitioned by run: each partition is one run's whole history in one file.
+    """An asset partitioned by run: each partition is one run's whole history, in a file or in a lake's table.
 
     Every row is exported and the count proven against the server's. A partition materialized again, with
     nothing new on the server, leaves its file as it is. A backfill may give a step one run or many.
 
     Args:
         project: W&B project, as W&B spells it.
-        destination: Folder or URL; partition `abc` is `destination/abc.parquet`.
+        destination: Folder or URL; partition `abc` is `destination/abc.parquet`. With "delta" a lake, which
+            holds all of them in its table `history`.
         entity: User or team; None takes the resource's default.
         partitions_def: Partitions whose keys are run ids; None makes the dynamic ones that
             `build_wandb_run_sensor` fills.
-        format: `parquet`, `csv` or `jsonl`. Charts and final values are shown for Parquet.
+        format: `parquet`, `csv`, `jsonl` or `delta`. Charts and final values are shown for Parquet.
         keys: Columns to keep; None keeps all.
         keys_mode: Keep rows with "any" of the keys, or only those with "all" of them.
         chart_keys: Columns to draw; None takes the losses.
@@ -69,6 +72,8 @@ def wandb_history_assets(
         backfill_policy: None gives each run a Dagster run of its own.
         pool: Concurrency pool, so that an instance can bound how many steps ask W&B at once.
         resource_key: Key of the `WandbResource`.
+        storage_options: Options of the store that `destination` is in, credentials among them, by fsspec's
+            names; values may be `dg.EnvVar`. None takes them from the environment.
 
     Example:
         .. code-block:: python
@@ -102,12 +107,13 @@ def wandb_history_assets(
             for run_id in context.partition_keys:
                 result = wandb.export_history(
                     run=f"{owner}/{project}/{run_id}",
-                    to=partition_path(folder, run_id, f".{format}"),
+                    to=folder if format == "delta" else partition_path(folder, run_id, f".{format}"),
                     format=format,
                     keys=keys,
                     keys_mode=keys_mode,
                     force=config.force,
                     require_finished=require_finished,
+                    storage_options=resolved(storage_options),
                 )
                 status = wandb.run_status(run=result.path)
                 found[run_id] = completeness(result, server_rows=status.history_lines, whole=keys is None)
@@ -121,7 +127,7 @@ def wandb_history_assets(
         return dg.MaterializeResult(
             asset_key=spec.key,
             check_results=[completeness_check_result(spec.key, found)],
-            data_version=dg.DataVersion(alone.sha256) if alone else None,
+            data_version=dg.DataVersion(alone.sha256) if alone and alone.sha256 else None,
         )
 
     return history

@@ -18,16 +18,23 @@ RETRY_DELAY = 30.0
 
 
 @contextmanager
-def wandb_failures(*, max_retries: int = MAX_RETRIES, retry_delay: float = RETRY_DELAY) -> Iterator[None]:
+def wandb_failures(
+    *,
+    max_retries: int = MAX_RETRIES,
+    retry_delay: float = RETRY_DELAY,
+    retried: tuple[type[Error], ...] = (),
+) -> Iterator[None]:
     """Raise what the errors of wandb-ops mean to Dagster.
 
     Args:
         max_retries: Step retries for errors that a retry may cure.
         retry_delay: Seconds until such a retry, where the server names no time.
+        retried: Errors that are final in themselves, but not for this step, which starts something anew: the
+            retry policy of the step decides.
 
     Raises:
         dagster.RetryRequested: The same call may succeed later; W&B's `Retry-After` is kept.
-        dagster.Failure: It cannot succeed unchanged; step retries are switched off.
+        dagster.Failure: It cannot succeed unchanged; step retries are switched off, unless it is `retried`.
     """
     try:
         yield
@@ -35,7 +42,9 @@ def wandb_failures(*, max_retries: int = MAX_RETRIES, retry_delay: float = RETRY
         if error.retryable:
             wait = error.retry_after if isinstance(error, RateLimited) else None
             raise dg.RetryRequested(max_retries, retry_delay if wait is None else wait) from error
-        raise dg.Failure(description=str(error), metadata=_describe(error), allow_retries=False) from error
+        raise dg.Failure(
+            description=str(error), metadata=_describe(error), allow_retries=isinstance(error, retried)
+        ) from error
 
 
 def _describe(error: Error) -> dict[str, dg.MetadataValue]:

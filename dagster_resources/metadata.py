@@ -7,7 +7,8 @@ lists are cut, with the whole count said, and a chart that grows past 20 kB is l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,7 +16,17 @@ import dagster as dg
 from dagster._core.definitions.metadata.metadata_set import NamespacedMetadataSet
 
 from wandb_ops import charts
-from wandb_ops.steps import ColumnInfo, ExportResult, QueueResult, SnapshotResult, SyncResult
+from wandb_ops.steps import (
+    ArtifactResult,
+    ColumnInfo,
+    ExportResult,
+    ProjectExportResult,
+    QueuedRunStatus,
+    QueueResult,
+    RunStatus,
+    SnapshotResult,
+    SyncResult,
+)
 
 Metadata = dict[str, dg.MetadataValue]
 
@@ -38,6 +49,7 @@ class WandbMetadataSet(NamespacedMetadataSet):
     project: str | None = None
     run_id: str | None = None
     queue: str | None = None
+    artifact: str | None = None
 
     @classmethod
     def namespace(cls) -> str:
@@ -128,7 +140,7 @@ def export_metadata(result: ExportResult) -> Metadata:
         "state": dg.MetadataValue.text(result.state),
         "complete": dg.MetadataValue.bool(result.complete),
         "action": dg.MetadataValue.text(result.action),
-        "sha256": dg.MetadataValue.text(result.sha256),
+        **({"sha256": dg.MetadataValue.text(result.sha256)} if result.sha256 else {}),
         **_names(WandbMetadataSet(entity=entity, project=project, run_id=run_id)),
         **counts("left_out", result.left_out),
     }
@@ -152,6 +164,75 @@ def sync_metadata(result: SyncResult) -> Metadata:
     }
 
 
+def project_export_metadata(result: ProjectExportResult) -> Metadata:
+    """A project at its destination, and what was not taken."""
+    missing = [
+        dg.TableRecord({"run": one.run_id, "what": one.what, "error": f"{one.error}: {one.message}"[:300]})
+        for one in result.not_taken[:MAX_TABLE_ROWS]
+    ]
+    table: Metadata = {"not_taken": dg.MetadataValue.table(missing)} if missing else {}
+    numbers_of = ("runs", "written", "unchanged", "rows", "system_rows", "artifacts", "files", "bytes")
+    return {
+        **table,
+        "url": link(result.url),
+        "dagster/uri": dg.MetadataValue.text(result.uri),
+        **{name: dg.MetadataValue.int(getattr(result, name)) for name in numbers_of},
+        "format": dg.MetadataValue.text(result.format),
+        "include": dg.MetadataValue.json(list(result.include)),
+        "deleted_upstream": dg.MetadataValue.int(len(result.deleted_upstream)),
+        **_names(WandbMetadataSet(entity=result.entity, project=result.project)),
+        **counts("left_out", result.left_out),
+    }
+
+
+def run_table(runs: Sequence[RunStatus]) -> Metadata:
+    """Runs as a table; nothing when there are none."""
+    records = [
+        dg.TableRecord(
+            {
+                "run": run.display_name or run.run_id,
+                "state": run.state,
+                "rows": run.history_lines,
+                "heartbeat": run.heartbeat_at,
+            }
+        )
+        for run in runs[:MAX_TABLE_ROWS]
+    ]
+    return {"latest_runs": dg.MetadataValue.table(records)} if records else {}
+
+
+def artifact_metadata(result: ArtifactResult) -> Metadata:
+    """A version of an artifact."""
+    return {
+        "url": link(result.url),
+        "dagster/uri": dg.MetadataValue.text(f"wandb-artifact:///{result.path}"),
+        "version": dg.MetadataValue.text(result.version),
+        "aliases": dg.MetadataValue.json(list(result.aliases)),
+        "type": dg.MetadataValue.text(result.type),
+        "digest": dg.MetadataValue.text(result.digest),
+        "files": dg.MetadataValue.int(result.files),
+        "bytes": dg.MetadataValue.int(result.size),
+        "created": dg.MetadataValue.bool(result.created),
+        **_names(WandbMetadataSet(entity=result.entity, project=result.project, artifact=result.path)),
+    }
+
+
+def launch_metadata(status: QueuedRunStatus, run_id: str) -> Metadata:
+    """A job on a launch queue and the run that came of it; `job` is what finds it again."""
+    job = {name: getattr(status, name) for name in ("queue", "item_id", "project", "entity")}
+    names = WandbMetadataSet(
+        entity=status.entity, project=status.project, queue=status.queue, run_id=run_id or None
+    )
+    return {
+        "url": link(status.url),
+        "state": dg.MetadataValue.text(status.state),
+        "terminal": dg.MetadataValue.bool(status.run is not None and status.run.terminal),
+        "job": dg.MetadataValue.json({**job, "run_id": run_id}),
+        **({"history_rows": dg.MetadataValue.int(status.run.history_lines)} if status.run else {}),
+        **_names(names),
+    }
+
+
 def queue_metadata(result: QueueResult) -> Metadata:
     """A launch queue, and what this materialization changed of it."""
     changes: Metadata = (
@@ -168,6 +249,8 @@ def queue_metadata(result: QueueResult) -> Metadata:
 
 def snapshot_metadata(result: SnapshotResult) -> Metadata:
     """The best runs as a table, how many runs are in which state, and what changed."""
+    alike = Counter(one.metric for one in result.best)
+    names = {one: one.metric if alike[one.metric] == 1 else f"{one.metric}.{one.goal}" for one in result.best}
     best = [
         dg.TableRecord(
             {
@@ -180,8 +263,21 @@ def snapshot_metadata(result: SnapshotResult) -> Metadata:
         for one in result.best[:MAX_TABLE_ROWS]
     ]
     table: Metadata = {"best_runs": dg.MetadataValue.table(best)} if best else {}
+    changed = [
+        dg.TableRecord(
+            {
+                "metric": f"{one.metric} ({one.goal})",
+                "runs": one.runs,
+                "changed": one.changed,
+                "most": one.display_name or one.run_id or "",
+                "by": "" if one.delta is None else f"{one.delta:+.4g}",
+            }
+        )
+        for one in result.changes[:MAX_TABLE_ROWS]
+    ]
     return {
         **table,
+        **({"changes": dg.MetadataValue.table(changed)} if changed and result.previous else {}),
         "url": link(result.url),
         "dagster/uri": dg.MetadataValue.text(result.uri),
         "dagster/row_count": dg.MetadataValue.int(result.rows),
@@ -190,9 +286,10 @@ def snapshot_metadata(result: SnapshotResult) -> Metadata:
         "new_runs": dg.MetadataValue.int(result.new_runs),
         "bytes": dg.MetadataValue.int(result.bytes),
         **{f"runs_{state}": dg.MetadataValue.int(n) for state, n in sorted(result.states.items())},
-        **numbers("best/", {one.metric: one.value for one in result.best}),
-        **numbers("delta/", {one.metric: one.delta for one in result.best}),
+        **numbers("best/", {names[one]: one.value for one in result.best}),
+        **numbers("delta/", {names[one]: one.delta for one in result.best}),
         **({"previous": dg.MetadataValue.text(result.previous)} if result.previous else {}),
+        **({"report": link(result.report)} if result.report else {}),
         **_names(WandbMetadataSet(entity=result.entity, project=result.project)),
         **counts("left_out", result.left_out),
     }

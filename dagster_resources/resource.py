@@ -1,6 +1,6 @@
 """`WandbResource`: the configured connection to W&B; each method is the step of the same name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from dagster_resources.failures import MAX_RETRIES, RETRY_DELAY, wandb_failures
 from wandb_ops import Api, steps
+from wandb_ops.errors import Error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +27,18 @@ def _step(step: Callable[Concatenate[Api, P], R]) -> "Callable[Concatenate[Wandb
 
     update_wrapper(method, step)
     return method
+
+
+StorageOptions = Mapping[str, Any]
+
+
+def storage_options(options: StorageOptions | None) -> dict[str, Any] | None:
+    """Options of a store with `EnvVar` among them replaced by the variables' values, on the worker."""
+    if options is None:
+        return None
+    return {
+        name: value.get_value() if isinstance(value, _ENV_TYPES) else value for name, value in options.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -101,9 +114,13 @@ class WandbResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its v
         names = ("base_url", "api_key", "entity", "project", "timeout")
         return {name: getattr(self, name) for name in names}
 
-    def failures(self) -> AbstractContextManager[None]:
-        """Inside `with wandb.failures():` errors become `RetryRequested` or `Failure`."""
-        return wandb_failures(max_retries=self.max_retries, retry_delay=self.retry_delay)
+    def failures(self, *, retried: tuple[type[Error], ...] = ()) -> AbstractContextManager[None]:
+        """Inside `with wandb.failures():` errors become `RetryRequested` or `Failure`.
+
+        Args:
+            retried: As for `wandb_failures`.
+        """
+        return wandb_failures(max_retries=self.max_retries, retry_delay=self.retry_delay, retried=retried)
 
     def test_connection(self) -> WandbConnection:
         """Ask the server who we are: one request.
@@ -131,5 +148,21 @@ class WandbResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its v
     wait_for_run = _step(steps.wait_for_run)
     sync_tensorboard = _step(steps.sync_tensorboard)
     upsert_run_queue = _step(steps.upsert_run_queue)
+    enqueue_job = _step(steps.enqueue_job)
+    queued_run_status = _step(steps.queued_run_status)
+    wait_for_queued_run = _step(steps.wait_for_queued_run)
+    cancel_queued_job = _step(steps.cancel_queued_job)
+    log_artifact = _step(steps.log_artifact)
+    use_artifact = _step(steps.use_artifact)
+    download_artifact = _step(steps.download_artifact)
+    promote_artifact = _step(steps.promote_artifact)
+    artifact_status = _step(steps.artifact_status)
+    list_artifact_versions = _step(steps.list_artifact_versions)
+    create_sweep = _step(steps.create_sweep)
+    sweep_status = _step(steps.sweep_status)
+    wait_for_sweep = _step(steps.wait_for_sweep)
     export_history = _step(steps.export_history)
+    export_project = _step(steps.export_project)
+    plan_export = _step(steps.plan_export)
+    verify_export = _step(steps.verify_export)
     snapshot = _step(steps.snapshot)

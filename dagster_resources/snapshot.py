@@ -1,6 +1,6 @@
 """`wandb_snapshot_asset` and `wandb_snapshot_schedule`: the table that a team looks at every morning."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,12 @@ from pydantic import Field
 
 from dagster_resources.metadata import Metadata, chart, snapshot_metadata
 from dagster_resources.preview import ranking
-from dagster_resources.resource import WandbResource
+from dagster_resources.resource import StorageOptions, WandbResource
+from dagster_resources.resource import storage_options as resolved
 from dagster_resources.translator import WandbSnapshotProps, WandbTranslator
 from wandb_ops import charts
 from wandb_ops.errors import Error
-from wandb_ops.steps import SnapshotResult
+from wandb_ops.steps import Goal, SnapshotResult
 
 
 class WandbSnapshotConfig(dg.Config):
@@ -33,12 +34,15 @@ def wandb_snapshot_asset(
     project: str,
     destination: str | Path,
     entity: str | None = None,
-    metrics: Mapping[str, Literal["min", "max"]] | None = None,
+    metrics: Mapping[str, Goal | Sequence[Goal]] | None = None,
     filters: Mapping[str, Any] | None = None,
     translator: WandbTranslator | None = None,
     deps: Iterable[Any] = (),
     pool: str | None = "wandb",
     resource_key: str = "wandb",
+    format: Literal["parquet", "delta"] = "parquet",
+    report: str | Path | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> dg.AssetsDefinition:
     """An asset of one row per run: state, config, summary; best runs and changes in its metadata.
 
@@ -46,15 +50,20 @@ def wandb_snapshot_asset(
         project: W&B project.
         destination: Folder; each snapshot is a file in it, named by its time.
         entity: User or team; None takes the resource's default.
-        metrics: Summary keys to rank by, and whether the least or the greatest is best.
+        metrics: Summary keys to rank by, and whether the least ("min") or the greatest ("max") is best;
+            "last" and "mean" rank nothing and only tell what changed. A key may have a list of these.
         filters: Only runs that match, in W&B's filter language.
         translator: Names, groups and tags of the asset.
         deps: Assets this one comes after.
         pool: Concurrency pool.
         resource_key: Key of the `WandbResource`.
+        format: "parquet", a file per snapshot; or "delta", rows in the table of a lake.
+        report: Path or URL of an HTML page to write at each snapshot; it needs no network.
+        storage_options: Options of the store that `destination` is in, credentials among them, by fsspec's
+            names; values may be `dg.EnvVar`. None takes them from the environment.
     """
     folder = str(destination)
-    props = WandbSnapshotProps(project=project, entity=entity, metrics=dict(metrics or {}))
+    props = WandbSnapshotProps(project=project, entity=entity, metrics=dict(metrics or {}), format=format)
     spec = (translator or WandbTranslator()).get_asset_spec(props).merge_attributes(deps=list(deps))
 
     @dg.multi_asset(
@@ -73,6 +82,9 @@ def wandb_snapshot_asset(
                 metrics=metrics,
                 filters=filters,
                 at=config.at or _made_at(context),
+                format=format,
+                report=None if report is None else str(report),
+                storage_options=resolved(storage_options),
             )
         context.log.info("snapshot of %d runs: %s", result.runs, result.uri)
         return dg.MaterializeResult(
@@ -128,7 +140,7 @@ def _made_at(context: dg.AssetExecutionContext) -> str:
 
 def _look(context: dg.AssetExecutionContext, result: SnapshotResult) -> Metadata:
     """The runs ranked by the first metric, as bars."""
-    if not result.best or "://" in result.uri:
+    if not result.best or "://" in result.uri or not result.uri.endswith(".parquet"):
         return {}
     best = result.best[0]
     bars = ranking(result.uri, best)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -28,6 +28,7 @@ def wandb_tensorboard_asset(
     job_type: str | None = None,
     tags: Sequence[str] | None = None,
     finish: bool = True,
+    on_finished: Literal["error", "resume"] = "error",
     translator: WandbTranslator | None = None,
     deps: Iterable[Any] = (),
     pool: str | None = "wandb",
@@ -51,6 +52,8 @@ def wandb_tensorboard_asset(
         job_type: Job type of the runs.
         tags: Tags of the runs.
         finish: End the run afterwards; False while a training still writes.
+        on_finished: Without `finish`, when the run has ended and there is something to send: fail ("error"),
+            or reopen it ("resume"), and leave it open.
         translator: Names, groups and tags of the asset.
         deps: Assets this one comes after.
         pool: Concurrency pool.
@@ -91,6 +94,7 @@ def wandb_tensorboard_asset(
                     project=project,
                     entity=run.entity,
                     finish=finish,
+                    on_finished=on_finished,
                 )
                 context.log.info("%s: %d new rows", result.path, result.rows)
                 context.add_asset_metadata(sync_metadata(result), asset_key=spec.key, partition_key=key)

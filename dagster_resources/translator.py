@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -45,10 +45,48 @@ class WandbSnapshotProps:
 
     project: str
     entity: str | None = None
-    metrics: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    format: str = "parquet"
 
 
-WandbProps = WandbHistoryProps | WandbTensorboardProps | WandbRunQueueProps | WandbSnapshotProps
+@dataclass(frozen=True, kw_only=True)
+class WandbProjectExportProps:
+    """All runs of a project at a destination."""
+
+    project: str
+    entity: str | None = None
+    format: str = "parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandbArtifactProps:
+    """A collection of versions of an artifact."""
+
+    name: str
+    project: str
+    artifact_type: str = ""
+    entity: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandbLaunchProps:
+    """A job that W&B Launch runs."""
+
+    name: str
+    queue: str
+    project: str
+    entity: str | None = None
+
+
+WandbProps = (
+    WandbHistoryProps
+    | WandbTensorboardProps
+    | WandbRunQueueProps
+    | WandbSnapshotProps
+    | WandbProjectExportProps
+    | WandbArtifactProps
+    | WandbLaunchProps
+)
 
 
 def clean_name(name: str) -> str:
@@ -108,12 +146,38 @@ class WandbTranslator:
                 return dg.AssetSpec(
                     asset_key(props.entity, props.project, "snapshot"),
                     group_name=clean_name(props.project),
-                    kinds={"wandb", "parquet"},
+                    kinds={"wandb", props.format},
                     description=(
                         f"State, config and summary of every run of `{_code(props.project)}` at one moment, "
                         "with the best runs and what changed since the snapshot before."
                     ),
                     metadata={**WandbMetadataSet(entity=props.entity, project=props.project)},
+                )
+            case WandbProjectExportProps():
+                return dg.AssetSpec(
+                    asset_key(props.entity, props.project, "export"),
+                    group_name=clean_name(props.project),
+                    kinds={"wandb", props.format},
+                    description=f"Every run of `{_code(props.project)}`, exact and proven complete.",
+                    metadata={**WandbMetadataSet(entity=props.entity, project=props.project)},
+                )
+            case WandbArtifactProps():
+                return dg.AssetSpec(
+                    asset_key(props.entity, props.project, "artifacts", props.name),
+                    group_name=clean_name(props.project),
+                    kinds={"wandb", *([clean_name(props.artifact_type)] if props.artifact_type else [])},
+                    description=f"Versions of the W&B artifact `{_code(props.name)}`.",
+                    metadata={**WandbMetadataSet(entity=props.entity, project=props.project)},
+                )
+            case WandbLaunchProps():
+                return dg.AssetSpec(
+                    asset_key(props.entity, props.project, props.name),
+                    group_name=clean_name(props.project),
+                    kinds={"wandb"},
+                    description=f"A run that W&B Launch does, from the queue `{_code(props.queue)}`.",
+                    metadata={
+                        **WandbMetadataSet(entity=props.entity, project=props.project, queue=props.queue)
+                    },
                 )
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 import wandb_ops
+from example_dags.agent import Agent
 from example_dags.train import CONFIGURATIONS, train_all
 from wandb_ops import charts
 from wandb_ops.cli.output import number, size, table
@@ -31,6 +32,7 @@ ROOT = HERE.parent / ".demo"
 CHILD_SECONDS = 900
 ENTITY = "demo"  # `make ui` shows the same entity
 PROJECTS = {"Airflow": "digits-airflow", "Dagster": "digits-dagster"}
+QUEUE = "training-queue"
 METRICS = {"validation/loss": "min", "validation/accuracy": "max"}
 
 console = Console(highlight=False)
@@ -76,12 +78,19 @@ def main() -> None:
         with chapter(f"1. Train {len(CONFIGURATIONS)} models on handwritten digits, writing tfevents"):
             for name, metrics in train_all(logs).items():
                 console.print(f"  {name:12} validation accuracy {metrics['accuracy']:.4f}")
-        with chapter("2. Airflow: create runs, sync TensorBoard, upsert queue, wait, export, snapshot"):
+        api = wandb_ops.Api(
+            overrides={"base_url": server.url, "entity": server.entity}, api_key=server.api_key
+        )
+        with chapter("2. Airflow: create runs, sync TensorBoard, launch a job, wait, export, snapshot"):
             params = {
                 "project": PROJECTS["Airflow"],
                 "logdir": str(logs),
                 "output_dir": str(exports / PROJECTS["Airflow"]),
+                "queue": QUEUE,
+                "image": "demo/digits:1",
             }
+            agent = Agent(api, QUEUE, ROOT / "launched")
+            agent.start()
             run_child(
                 "example_dags._run_airflow",
                 str(HERE / "wandb_training_pipeline.py"),
@@ -89,6 +98,7 @@ def main() -> None:
                 json.dumps(params),
                 environ={**server.env, "AIRFLOW_HOME": str(ROOT / "airflow")},
             )
+            agent.stop()
         with chapter("3. Dagster: the same story as assets"):
             run_child(
                 "example_dags._run_dagster",
@@ -101,9 +111,6 @@ def main() -> None:
                     "WANDB_OPS_DEMO_SNAPSHOTS": str(exports),
                 },
             )
-        api = wandb_ops.Api(
-            overrides={"base_url": server.url, "entity": server.entity}, api_key=server.api_key
-        )
         show_runs(api)
         show_files(exports)
         console.print(f"Chart        {_short(draw(api))}")

@@ -1,8 +1,9 @@
 """From a folder of TensorBoard logs to exact Parquet files and a ranking of runs, in Airflow.
 
 For each training below `logdir` (a folder with tfevents; its `config.json`, if any, has the hyperparameters):
-make a W&B run, fill it from the tfevents, wait until it has ended, export its whole history. Then write down
-how all runs of the project stand. Beside it, keep the launch queue that the next trainings are to use.
+make a W&B run, fill it from the tfevents, wait until it has ended, export its whole history. Beside it, keep
+a launch queue and, where the parameter `image` names one, have W&B Launch run a training from it: the task
+gives its worker back until that run has ended. Then write down how all runs of the project stand.
 
 Every task may be retried or cleared: the run ids come from the DAG run and the map index, so that a second
 try finds the run of the first one, sends only the rows that are missing and leaves a finished file alone.
@@ -20,6 +21,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task, task_group
 
+from airflow_provider.operators.enqueue import WandbEnqueueJobOperator
 from airflow_provider.operators.export import WandbExportHistoryOperator
 from airflow_provider.operators.launch import WandbUpsertRunQueueOperator
 from airflow_provider.operators.runs import WandbCreateRunOperator
@@ -48,6 +50,7 @@ RUN_ID = "{{ ti.xcom_pull(task_ids='training.create_run', key='run_id', map_inde
             description="Folder for the Parquet files",
         ),
         "queue": Param("training-queue", type="string", description="W&B launch queue"),
+        "image": Param("", type="string", description="Image of a training to launch; empty: none"),
     },
     tags=["wandb", "example"],
     doc_md=__doc__,
@@ -111,13 +114,33 @@ def wandb_training_pipeline() -> None:
             "cpus": {"schema": {"type": "integer", "default": 2, "minimum": 1, "maximum": 8}}
         },
     )
+
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
+    def wants_launch() -> bool:
+        return bool(get_current_context()["params"]["image"])
+
+    launched = WandbEnqueueJobOperator(
+        task_id="launch",
+        run_queue="{{ params.queue }}",
+        project="{{ params.project }}",
+        docker_image="{{ params.image }}",
+        name="launched",
+        run_config={"hidden": [32], "learning_rate": 0.01},
+        template_variables={"cpus": 2},
+        wait_for_completion=True,
+        deferrable=True,
+        poll_interval=2,
+        wait_timeout=3600,
+    )
+    queue >> wants_launch() >> launched
     snapshot = WandbSnapshotOperator(
         task_id="snapshot",
+        trigger_rule="none_failed",
         project="{{ params.project }}",
         to="{{ params.output_dir }}/snapshots",
         metrics={"validation/loss": "min", "validation/accuracy": "max"},
     )
-    [training.expand_kwargs(find_trainings()), queue] >> snapshot
+    [training.expand_kwargs(find_trainings()), launched] >> snapshot
 
 
 pipeline = wandb_training_pipeline()

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from wandb_ops import steps
 from wandb_ops.errors import NotFoundError, UnsafePath, UsageError
 from wandb_ops.export import verify_file
 from wandb_ops.export.runs import column_names, path_of_field
@@ -232,7 +233,7 @@ def test_a_page_of_runs_is_one_request_whatever_the_runs_hold(team):
         team.run(f"r{i:02}", {"loss": i / 10}, config={"i": i})
     taken = team.take(metrics={"loss": "min"})
     assert taken.runs == 30
-    assert team.asked == ["Runs"]
+    assert team.asked == ["ExportRuns"]
     assert taken.table.column("config.i").to_pylist() == list(range(30))
 
 
@@ -421,3 +422,118 @@ def test_a_lake_needs_a_place_and_a_known_format(team, tmp_path):
     with pytest.raises(UsageError):
         team.take(to=tmp_path, format="iceberg")
     assert team.asked == []
+
+
+def logged(team, run_id, values, *, summary=None, at_line=0, exit_code=0, steps=None):
+    """A run with a history of `loss`, and a summary that need not say anything about it."""
+    where = {"entity": team.server.entity, "project": team.project, "run_id": run_id}
+    upsert_run(team.api.transport, **where, display_name=f"name of {run_id}")
+    stream = FileStream(team.api.transport, **where, offsets={"wandb-history.jsonl": at_line})
+    rows = [{"_step": at_line + i, **({} if v is None else {"loss": v})} for i, v in enumerate(values)]
+    stream.append("wandb-history.jsonl", [dumps(row) for row in rows])
+    stream.set_summary(dumps(summary or {}))
+    if exit_code is None:
+        stream.flush()
+    else:
+        stream.finish(exit_code)
+
+
+def column(snapshot, name):
+    return dict(zip(snapshot.table["run_id"].to_pylist(), snapshot.table[name].to_pylist(), strict=True))
+
+
+def test_last_and_mean_come_from_the_summary_or_from_the_whole_history(team):
+    logged(team, "heads", [1.0, 5.0], summary={"loss": {"mean": 3.25, "last": 4.5}})
+    logged(team, "plain", [1.0, 2.0, 6.0], summary={"loss": 6.5})
+    logged(team, "nothing", [0.1, math.nan, 0.2, None], summary={"other": 1})
+    logged(team, "odd", [1, "text", True, 4, math.inf], summary={"loss": {"min": 1}})
+    logged(team, "long", [i / 7 for i in range(1500)])
+    logged(team, "absent", [None, None])
+    logged(team, "empty", [])
+    team.asked.clear()
+    taken = team.take(metrics={"loss": ["last", "mean", "min"]})
+    last, mean = column(taken, "last.loss"), column(taken, "mean.loss")
+    assert (last["heads"], mean["heads"]) == (4.5, 3.25)
+    assert (last["plain"], mean["plain"]) == (6.5, 3.0)
+    assert (last["nothing"], mean["nothing"]) == (0.2, pytest.approx(0.15, abs=1e-15))
+    assert (last["odd"], mean["odd"]) == (math.inf, 2.5)
+    assert (last["long"], mean["long"]) == (1499 / 7, pytest.approx(sum(range(1500)) / 7 / 1500, rel=1e-15))
+    assert [(last[name], mean[name]) for name in ("absent", "empty")] == [(None, None)] * 2
+    assert [(one.metric, one.goal, one.runs, one.changed) for one in taken.changes] == [
+        ("loss", "last", 4, 0),
+        ("loss", "mean", 5, 0),
+        ("loss", "min", 2, 0),
+    ]
+    assert [best.goal for best in taken.best] == ["min"]
+    assert taken.metrics == ("loss",)
+    # One request for the list, one for the small histories together, pages for the long one.
+    assert set(team.asked) - {"RunParquetHistory", "HistoryPage", "RunHistoryCounts"} == {
+        "ExportRuns",
+        "ExportHistories",
+    }
+    assert team.asked.count("ExportHistories") == 1
+
+
+def test_what_did_not_change_since_the_snapshot_before_is_not_read_again(team, tmp_path):
+    logged(team, "done", [1.0, 3.0])
+    logged(team, "goes on", [1.0], exit_code=None)
+    metrics = {"loss": ["last", "mean"]}
+    team.take(to=tmp_path, at=NOON, metrics=metrics)
+    team.asked.clear()
+    logged(team, "goes on", [5.0], at_line=1)
+    team.asked.clear()
+    taken = team.take(to=tmp_path, at=NIGHT, metrics=metrics)
+    assert (column(taken, "mean.loss"), column(taken, "last.loss")) == (
+        {"done": 2.0, "goes on": 3.0},
+        {"done": 3.0, "goes on": 5.0},
+    )
+    assert team.asked == ["ExportRuns", "RunHistoryCounts", "HistoryPage"] or team.asked == [
+        "ExportRuns",
+        "HistoryPage",
+    ]
+    moved = {one.goal: one for one in taken.changes}
+    assert (moved["mean"].run_id, moved["mean"].value, moved["mean"].delta) == ("goes on", 3.0, 2.0)
+    assert (moved["last"].runs, moved["last"].changed, moved["last"].delta) == (2, 1, 4.0)
+    assert moved["last"].display_name == "name of goes on"
+    step = steps.snapshot(
+        team.api, project=team.project, to=str(tmp_path), at=NIGHT.isoformat(), metrics={"loss": "mean"}
+    )
+    assert step.to_json()["changes"][0]["delta"] == 2.0
+
+
+def test_a_lake_has_the_change_of_the_mean_and_of_the_last_value(team, tmp_path):
+    metrics = {"loss": ["min", "last", "mean"]}
+    logged(team, "a", [1.0, 2.0], summary={"loss": 2.0}, exit_code=None)
+    team.take(to=tmp_path, at=NOON, format="delta", metrics=metrics)
+    logged(team, "a", [9.0], at_line=2, summary={"loss": 9.0})
+    team.take(to=tmp_path, at=NIGHT, format="delta", metrics=metrics)
+    rows = DeltaTable(str(tmp_path / "snapshots")).to_pyarrow_table().sort_by("at").to_pylist()
+    names = ("last.loss", "mean.loss", "delta.loss", "delta.last.loss", "delta.mean.loss")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (2.0, 1.5, None, None, None),
+        (9.0, 4.0, 7.0, 7.0, 2.5),
+    ]
+
+
+def test_a_history_that_cannot_be_read_is_counted_and_keeps_no_run_out(team):
+    logged(team, "whole", [1.0])
+    logged(team, "short", [1.0])
+    with team.server.service.store.writing() as connection:
+        connection.execute("UPDATE runs SET history_lines = 3 WHERE name = 'short' AND history_lines = 1")
+    taken = team.take(metrics={"loss": "mean"})
+    assert column(taken, "mean.loss") == {"whole": 1.0, "short": None}
+    assert taken.left_out["loss: history that could not be read"] == 1
+
+
+def test_the_page_shows_last_values_and_means_and_what_changed_most(team, tmp_path):
+    metrics = {"loss": ["min", "mean"], "nowhere": "last"}
+    logged(team, "a", [1.0], summary={"loss": 1.0}, exit_code=None)
+    logged(team, "b", [0.5], summary={"loss": 0.5})
+    team.take(to=tmp_path, at=NOON, metrics=metrics)
+    logged(team, "a", [0.0], at_line=1, summary={"loss": 0.0})
+    team.take(to=tmp_path, at=NIGHT, metrics=metrics, report=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<img ") == 2
+    assert "changed most: -0.5" in page
+    assert "<span class='good'>-0.5</span> since the snapshot before" in page
+    assert "No run has a finite value." in page

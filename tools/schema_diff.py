@@ -45,6 +45,7 @@ REASONS = {
     "Entity.storageBytes": _WIDE,
     "File.sizeBytes": _WIDE,
     "Run.computeSeconds": _WIDE,
+    "Project.run(desc)": "`wandb verify` of SDK 0.31 sends it, to try large requests",
     "PopFromRunQueuePayload.runSpec": "the SDK reads an object, not its text",
     "UpsertSweepInput.launchScheduler": _SENT,
     "UpsertSweepInput.templateVariableValues": _SENT,

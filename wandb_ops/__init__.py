@@ -25,6 +25,7 @@ from wandb_ops.errors import (
     Error,
     GraphQLError,
     IncompleteHistory,
+    IncompleteRunHistoryError,
     NotFoundError,
     OutcomeError,
     OutputError,
@@ -41,6 +42,7 @@ from wandb_ops.errors import (
     UnsafePath,
     UnsupportedServer,
     UsageError,
+    UsageTypeError,
     VerificationFailed,
     WaitTimeout,
 )
@@ -51,7 +53,12 @@ if TYPE_CHECKING:
     from wandb_ops.public.api import Api
     from wandb_ops.public.artifacts.artifacts import Artifact
     from wandb_ops.public.artifacts.attributes import ArtifactTTL
-    from wandb_ops.public.automations.automations import AutomationAction, AutomationEvent, NewAutomation
+    from wandb_ops.public.automations.actions import AutomationAction
+    from wandb_ops.public.automations.automations import NewAutomation
+    from wandb_ops.public.automations.events import AutomationEvent
+    from wandb_ops.public.media.html import Html
+    from wandb_ops.public.media.image import Image
+    from wandb_ops.public.media.table import Table
     from wandb_ops.public.runs.histogram import Histogram
 
 __all__ = [
@@ -74,7 +81,10 @@ __all__ = [
     "Error",
     "GraphQLError",
     "Histogram",
+    "Html",
+    "Image",
     "IncompleteHistory",
+    "IncompleteRunHistoryError",
     "NewAutomation",
     "NotFoundError",
     "OutcomeError",
@@ -88,10 +98,12 @@ __all__ = [
     "RunFailed",
     "ServerError",
     "StatusError",
+    "Table",
     "TransportError",
     "UnsafePath",
     "UnsupportedServer",
     "UsageError",
+    "UsageTypeError",
     "VerificationFailed",
     "WaitTimeout",
     "__version__",
@@ -104,9 +116,12 @@ _ON_FIRST_USE = {
     "Api": "wandb_ops.public.api",
     "Artifact": "wandb_ops.public.artifacts.artifacts",
     "ArtifactTTL": "wandb_ops.public.artifacts.attributes",
-    "AutomationAction": "wandb_ops.public.automations.automations",
-    "AutomationEvent": "wandb_ops.public.automations.automations",
+    "AutomationAction": "wandb_ops.public.automations.actions",
+    "AutomationEvent": "wandb_ops.public.automations.events",
     "Histogram": "wandb_ops.public.runs.histogram",
+    "Html": "wandb_ops.public.media.html",
+    "Image": "wandb_ops.public.media.image",
+    "Table": "wandb_ops.public.media.table",
     "NewAutomation": "wandb_ops.public.automations.automations",
     "steps": "",
 }

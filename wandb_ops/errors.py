@@ -4,6 +4,7 @@
 
     Error                          what `wandb.Error` names; catch this to catch all
     ├── UsageError (ValueError)    the call itself is wrong; nothing was sent
+    │   ├── UsageTypeError (TypeError)  an argument of the wrong kind, or none at all
     │   └── CredentialsError       no usable key, or one that cannot be a key
     ├── CommError                  talking to W&B failed
     │   ├── TransportError         no answer: refused, DNS, reset
@@ -25,6 +26,7 @@
     │   └── EntryNotFound (KeyError)   no such file in an artifact
     ├── DataError                  what was read or is to be written cannot be right
     │   ├── IncompleteHistory      fewer rows than the server says exist
+    │   │   └── IncompleteRunHistoryError  part of a history is not exported yet
     │   ├── ChecksumMismatch
     │   │   └── VerificationFailed (ValueError)  a folder is not the artifact that it was downloaded from
     │   ├── UnsafePath             a name from outside that would leave its folder
@@ -92,6 +94,10 @@ class UsageError(Error, ValueError):
     """The call itself is wrong; nothing was sent."""
 
 
+class UsageTypeError(UsageError, TypeError):
+    """An argument is of the wrong kind, or missing where one is needed; nothing was sent."""
+
+
 class CredentialsError(UsageError):
     """There is no usable API key."""
 
@@ -120,7 +126,14 @@ class DeadlineExceeded(TransportError, TimeoutError):
 
 
 class ProtocolError(CommError):
-    """The answer is not one that W&B gives: HTML, truncated JSON, a redirect."""
+    """The answer is not one that W&B gives: HTML, truncated JSON, a redirect.
+
+    A retry may help where the answer was empty or cut, and not where it was whole and no answer of W&B's.
+    """
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", passing: bool = False) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.retryable = passing
 
 
 class ResponseTooLarge(ProtocolError):
@@ -266,6 +279,17 @@ class IncompleteHistory(DataError):
         self.received = received
 
 
+class IncompleteRunHistoryError(IncompleteHistory):
+    """Part of a run's history is not in its exported files, as long as the run goes on, for example.
+
+    W&B's name.
+    """
+
+    default_hint = (
+        "Pass require_complete_history=False for what is exported; `scan_history()` reads every row."
+    )
+
+
 class ChecksumMismatch(DataError):
     """Bytes do not have the size or checksum that was announced."""
 
@@ -352,6 +376,7 @@ __all__ = [
     "Error",
     "GraphQLError",
     "IncompleteHistory",
+    "IncompleteRunHistoryError",
     "NotFoundError",
     "OutcomeError",
     "OutputError",
@@ -368,6 +393,7 @@ __all__ = [
     "UnsafePath",
     "UnsupportedServer",
     "UsageError",
+    "UsageTypeError",
     "VerificationFailed",
     "WaitTimeout",
 ]

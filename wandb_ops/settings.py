@@ -51,6 +51,7 @@ class Settings:
         key_source: Where the key came from, in words.
         base_url_source: Where the address came from, in words.
         entity: Default entity (user or team), or None.
+        entity_source: Where the default entity came from, in words; empty when there is none.
         project: Default project, or None.
         run: Default run id, or None.
         timeout: Seconds allowed for one call in total, retries and waits included.
@@ -70,6 +71,7 @@ class Settings:
     allow_http: bool = False
     verify_tls: bool = True
     app_base: str | None = None
+    entity_source: str = ""
 
     def __post_init__(self) -> None:
         register_secret(self.api_key)
@@ -154,12 +156,14 @@ def resolve(
         )
     key, key_source = found
 
-    def default(name: str, argument: str | None, variable: str) -> str | None:
-        value, _ = _first(
-            (argument, ""), (env.get(variable), ""), *((values.get(name), "") for _, values in files)
+    def default(name: str, argument: str | None, variable: str) -> tuple[str | None, str]:
+        return _first(
+            (argument, "the overrides"),
+            (env.get(variable), variable),
+            *((values.get(name), str(path)) for path, values in files),
         )
-        return value
 
+    entity, entity_source = default("entity", given.get("entity") or given.get("username"), "WANDB_ENTITY")
     app_url = env.get("WANDB_APP_URL", "").strip().rstrip("/")
     insecure = _flag(env.get("WANDB_INSECURE_DISABLE_SSL", ""), "WANDB_INSECURE_DISABLE_SSL")
     return Settings(
@@ -167,13 +171,14 @@ def resolve(
         api_key=key,
         key_source=key_source,
         base_url_source=url_source,
-        entity=default("entity", given.get("entity") or given.get("username"), "WANDB_ENTITY"),
-        project=default("project", given.get("project"), "WANDB_PROJECT"),
-        run=default("run", given.get("run"), "WANDB_RUN_ID"),
+        entity=entity,
+        project=default("project", given.get("project"), "WANDB_PROJECT")[0],
+        run=default("run", given.get("run"), "WANDB_RUN_ID")[0],
         timeout=_timeout(timeout, env),
         allow_http=allow_http,
         verify_tls=not insecure,
         app_base=app_url or None,
+        entity_source=entity_source if entity else "",
     )
 
 

@@ -7,14 +7,20 @@ server is imported before a fixture is used, so the plugin costs other test suit
         api = wandb_ops.Api()                     # finds the server through WANDB_* in the environment
         run = api.create_run(project="demo")
         ...
-        assert wandb_env.run("demo", run.id).history_rows() == [...]
+        assert wandb_env.run("demo", run.id).history == [...]
+
+    def test_my_pipeline_at_3_a_m(wandb_env):
+        with wandb_env.faults(Fault(status=502, times=3), Fault.lost_answer(operation="UpsertBucket")):
+            my_pipeline()
+
+:class:`Fault` and :class:`LocalServer` can be imported from here, too.
 
 Needs the ``local`` extra (``pip install wandb-ops[local]``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,9 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from wandb_ops.local.faults import Fault
     from wandb_ops.local.serve import LocalServer
 
-__all__ = ["wandb_env", "wandb_server", "wandb_server_session"]
+__all__ = ["Fault", "LocalServer", "wandb_env", "wandb_server", "wandb_server_session"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Fault` and `LocalServer`, imported when they are asked for."""
+    if name == "Fault":
+        from wandb_ops.local.faults import Fault
+
+        return Fault
+    if name == "LocalServer":
+        from wandb_ops.local.serve import LocalServer
+
+        return LocalServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _start(data: Path) -> LocalServer:
@@ -46,7 +66,9 @@ def wandb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServ
 
     Attributes: ``url``, ``api_key``, ``entity``, ``data`` (the folder), ``env`` (a dict of
     ``WANDB_BASE_URL``, ``WANDB_API_KEY`` and ``WANDB_ENTITY``, for subprocesses).
-    ``run(project, run_id)`` looks at what was stored, past every client.
+    ``run(path)``, ``runs(project)``, ``artifact(path)`` and ``queue_items(queue)`` look at what was stored,
+    past every client; ``fail_next()``, ``faults()``, ``requests()`` and ``advance()`` break it, count its
+    requests and move its clock.
     """
     with _start(tmp_path_factory.mktemp("wandb-server")) as server:
         yield server

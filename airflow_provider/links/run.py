@@ -1,4 +1,4 @@
-"""Buttons on a task's page that open the run, queue or project in W&B.
+"""Buttons on a task's page that open the run, queue, project or artifact in W&B.
 
 The address is the client's, made from the server's own address; nothing a server answers can point it
 elsewhere. The task leaves it on itself while it runs, since Airflow asks for links in the same process right
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 RUN_URL = "wandb_run_url"
 QUEUE_URL = "wandb_queue_url"
 PROJECT_URL = "wandb_project_url"
+ARTIFACT_URL = "wandb_artifact_url"
+SWEEP_URL = "wandb_sweep_url"
 
 _ATTRIBUTE = "_wandb_urls"
 
@@ -53,14 +55,28 @@ class WandbRunLink(_StoredLink):
 
 
 class WandbQueueLink(_StoredLink):
-    """Opens the launch queue that the task upserted."""
+    """Opens the launch queue that the task upserted, or put a job on."""
 
     name = "W&B launch queue"
     stored_as = QUEUE_URL
 
 
 class WandbProjectLink(_StoredLink):
-    """Opens the project that the task took a snapshot of."""
+    """Opens the project that the task exported, or took a snapshot of."""
 
     name = "W&B project"
     stored_as = PROJECT_URL
+
+
+class WandbArtifactLink(_StoredLink):
+    """Opens the version of an artifact that the task logged, downloaded, promoted or waited for."""
+
+    name = "W&B artifact"
+    stored_as = ARTIFACT_URL
+
+
+class WandbSweepLink(_StoredLink):
+    """Opens the sweep that the task made or waited for."""
+
+    name = "W&B sweep"
+    stored_as = SWEEP_URL

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from airflow_provider.failures import airflow_failures
 from airflow_provider.hooks.wandb import WandbHook
@@ -14,17 +14,20 @@ from airflow_provider.links.run import RUN_URL, remember_url
 from wandb_ops.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
     from wandb_ops import Api
+    from wandb_ops.errors import Error
 
 
 class WandbOperator(BaseOperator):
     """One step of `wandb_ops.steps`, as an Airflow task.
 
-    Subclasses hold their arguments and call one step in `run_step`; the rules are the step's.
+    Subclasses hold their arguments and call one step in `run_step`; the rules are the step's. What the step
+    says of its result in single values (paths, counts, states) is also told to the assets among the task's
+    `outlets`, as the extra of their events.
 
     :param wandb_conn_id: (templated) the connection; see `WandbHook` for what happens without one.
     """
@@ -43,8 +46,16 @@ class WandbOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the step; its result, as plain JSON, is the task's return value."""
-        with airflow_failures(context):
-            return self.run_step(self.hook.get_conn(), context)
+        with airflow_failures(context, retried=self.retried):
+            result = self.run_step(self.hook.get_conn(), context)
+        if isinstance(result, dict):
+            tell_assets(self, context, result)
+        return result
+
+    @property
+    def retried(self) -> tuple[type[Error], ...]:
+        """Errors after which another try starts something anew, so that it may help after all."""
+        return ()
 
     def project_of(self, api: Api) -> str:
         """The operator's project, else the connection's.
@@ -59,8 +70,24 @@ class WandbOperator(BaseOperator):
         return project
 
     @abstractmethod
-    def run_step(self, api: Api, context: Context) -> dict[str, Any]:
+    def run_step(self, api: Api, context: Context) -> Any:
         """Call the step and return its result as plain JSON."""
+
+
+def tell_assets(task: BaseOperator, context: Context, result: Mapping[str, Any]) -> None:
+    """Give the single values of a result to the events of the task's outlets.
+
+    :param task: the operator that runs.
+    :param context: its context.
+    :param result: what it returns.
+    """
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    told = {name: value for name, value in result.items() if isinstance(value, (str, int, float, bool))}
+    for outlet in task.outlets:
+        if isinstance(outlet, Asset):
+            events[outlet].extra.update(told)
 
 
 def own_run_id(context: Context) -> str:

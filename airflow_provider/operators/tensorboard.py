@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.links.run import WandbRunLink
 from airflow_provider.operators.base import WandbOperator, own_run_id, remember_run
@@ -32,6 +32,8 @@ class WandbSyncTensorboardOperator(WandbOperator):
     :param project: (templated) project; None for the connection's.
     :param entity: (templated) user or team; None for the connection's, else the account's default.
     :param finish: end the run as finished afterwards; False while the training still writes.
+    :param on_finished: without ``finish``, when the run has ended and there is something to send: fail
+        (``"error"``), or reopen it (``"resume"``), and leave it open.
     :param wandb_conn_id: (templated) the connection.
     """
 
@@ -46,6 +48,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
         project: str | None = None,
         entity: str | None = None,
         finish: bool = True,
+        on_finished: Literal["error", "resume"] = "error",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,6 +57,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
         self.project = project
         self.entity = entity
         self.finish = finish
+        self.on_finished = on_finished
 
     def run_step(self, api: Api, context: Context) -> dict[str, Any]:
         """Send the rows that are missing."""
@@ -68,6 +72,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
             project=self.project_of(api),
             entity=self.entity,
             finish=self.finish,
+            on_finished=self.on_finished,
         )
         remember_run(self, context, path=result.path, url=result.url)
         self.log.info(

@@ -20,6 +20,7 @@ RETRIED = {
     "RateLimited",
     "ServerError",
     "IncompleteHistory",
+    "IncompleteRunHistoryError",
     "ChecksumMismatch",
     "OutputError",
     "WaitTimeout",

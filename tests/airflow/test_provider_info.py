@@ -14,7 +14,7 @@ from pathlib import Path
 import airflow
 import jsonschema
 import pytest
-from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink
+from airflow.sdk import DAG, BaseHook, BaseOperator, BaseOperatorLink
 from airflow.triggers.base import BaseTrigger
 
 import airflow_provider
@@ -41,6 +41,18 @@ def classes_of(module_name: str, base: type) -> list[type]:
         and issubclass(c, base)
         and c.__module__ == module_name
         and not c.__name__.startswith("_")
+    ]
+
+
+def arguments_of(operator: type) -> list[inspect.Parameter]:
+    """The arguments of an operator and of the bases that this package gives it."""
+    ours = [c for c in operator.__mro__ if c.__module__.startswith("airflow_provider.")]
+    return [
+        p
+        for c in ours
+        if "__init__" in vars(c)
+        for p in inspect.signature(c.__init__).parameters.values()
+        if p.name not in ("self", "kwargs")
     ]
 
 
@@ -94,11 +106,7 @@ def test_airflow_finds_the_provider_its_hook_and_its_form():
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda c: c.__name__)
 def test_each_operator_documents_its_arguments_and_which_are_templates(operator):
-    own = [
-        p
-        for p in inspect.signature(operator.__init__).parameters.values()
-        if p.name not in ("self", "kwargs") and p.kind is p.KEYWORD_ONLY
-    ]
+    own = [p for p in arguments_of(operator) if p.kind is p.KEYWORD_ONLY]
     said = dict(re.findall(r":param (\w+): (\(templated\))?", operator.__doc__))
     missing = {p.name for p in own} - set(said)
     assert not missing
@@ -108,13 +116,25 @@ def test_each_operator_documents_its_arguments_and_which_are_templates(operator)
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda c: c.__name__)
 def test_each_template_field_is_an_attribute_after_init(operator):
-    required = {
-        p.name: "x" for p in inspect.signature(operator.__init__).parameters.values() if p.default is p.empty
-    }
-    required.pop("self")
-    required.pop("kwargs", None)
+    required = {p.name: "x" for p in arguments_of(operator) if p.default is p.empty}
     task = operator(task_id="t", **required)
     assert all(hasattr(task, name) for name in task.template_fields)
+
+
+def test_each_operator_survives_the_form_that_the_scheduler_keeps(kept):
+    """Serialised and read back: the templates, their rendering and the buttons are still there."""
+    with DAG("all-of-them", schedule=None) as dag:
+        for operator in OPERATORS:
+            required = {p.name: "{{ ds }}" for p in arguments_of(operator) if p.default is p.empty}
+            operator(task_id=operator.__name__, **required)
+    again = kept(dag)
+    assert set(again.task_dict) == {operator.__name__ for operator in OPERATORS}
+    for operator in OPERATORS:
+        task = again.get_task(operator.__name__)
+        assert tuple(task.template_fields) == tuple(operator.template_fields)
+        links = {link.name for link in operator.operator_extra_links}
+        assert links <= set(task.extra_links)
+        assert links
 
 
 def test_parsing_a_dag_loads_nothing_heavy():

@@ -7,7 +7,8 @@ import json
 import socket
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -17,10 +18,11 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.sdk import Asset
 
 from airflow_provider.sensors.run import WandbRunSensor
 from airflow_provider.triggers.run import WandbRunTrigger
-from wandb_ops import Api, steps
+from wandb_ops import Api, RateLimited, steps
 
 pytestmark = pytest.mark.airflow
 
@@ -56,6 +58,33 @@ def test_a_run_that_ended_well_is_a_success_at_the_first_look(api, run, make_con
     assert (status["path"], status["state"], status["succeeded"]) == (run, "finished", True)
     assert context["ti"].pushed["run_path"] == run
     assert context["ti"].pushed["wandb_run_url"] == status["url"]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_sensor_tells_its_assets_what_came(api, run, make_context, deferrable):
+    steps.finish_run(api, run=run)
+    asset = Asset(name="trained")
+    sensor = WandbRunSensor(task_id="wait", run=run, deferrable=deferrable, outlets=[asset])
+    events = {asset: SimpleNamespace(extra={})}
+    sensor.execute({**make_context(), "outlet_events": events})
+    assert events[asset].extra["path"] == run
+    events = {asset: SimpleNamespace(extra={})}
+    event = {"status": "done", "result": steps.run_status(api, run=run).to_json()}
+    sensor.execute_complete({**make_context(), "outlet_events": events}, event)
+    assert events[asset].extra["state"] == "finished"
+
+
+def test_a_rate_limit_in_a_long_reschedule_mode_wait_is_no_failure(server, run, make_context):
+    """How long the task has waited for its run says nothing of how long W&B kept it away."""
+    context = make_context()
+    context["ti"].get_first_reschedule_date.return_value = datetime.now(UTC) - timedelta(hours=7)
+
+    class Limited(WandbRunSensor):
+        def look(self, api, context):
+            raise RateLimited("slow down", retry_after=5.0)
+
+    sensor = Limited(task_id="wait", run=run, deferrable=False, mode="reschedule")
+    assert not sensor.poke(context).is_done
 
 
 def test_a_run_that_ended_badly_fails_the_task_for_good(api, run, make_context):
@@ -112,8 +141,8 @@ def test_the_trigger_sends_one_event_when_the_run_ends(api, run, exit_code, stat
     end.start()
     event = first_event(trigger_for(run))
     end.join()
-    assert event["status"] == "ended"
-    assert (event["run"]["path"], event["run"]["state"]) == (run, state)
+    assert event["status"] == "done"
+    assert (event["result"]["path"], event["result"]["state"]) == (run, state)
 
 
 def test_the_trigger_gives_up_at_its_time_of_day(run):
@@ -157,7 +186,7 @@ def test_the_trigger_survives_a_server_that_restarts(tmp_path, connection):
     finally:
         starter.join()
         later.stop()
-    assert event["status"] == "ended"
+    assert event["status"] == "done"
 
 
 def complete(run="e/p/r", **kwargs):
@@ -169,10 +198,10 @@ ENDED = {"path": "e/p/r", "url": "http://127.0.0.1/e/p/runs/r", "state": "finish
 
 def test_the_events_of_the_trigger_become_the_end_of_the_task(make_context):
     context = make_context()
-    assert complete()(context, {"status": "ended", "run": ENDED}) == ENDED
+    assert complete()(context, {"status": "done", "result": ENDED}) == ENDED
     assert context["ti"].pushed["wandb_run_url"] == ENDED["url"]
     with pytest.raises(AirflowFailException, match="killed"):
-        complete()(make_context(), {"status": "ended", "run": {**ENDED, "state": "killed"}})
+        complete()(make_context(), {"status": "done", "result": {**ENDED, "state": "killed"}})
     with pytest.raises(AirflowSensorTimeout):
         complete()(make_context(), {"status": "timeout", "message": "late"})
     with pytest.raises(AirflowFailException, match="no key"):
@@ -183,7 +212,7 @@ def test_the_events_of_the_trigger_become_the_end_of_the_task(make_context):
 
 
 @pytest.mark.parametrize(
-    "event", [None, {}, {"status": "ended"}, {"status": "ended", "run": {}}, {"status": "?"}]
+    "event", [None, {}, {"status": "done"}, {"status": "done", "result": {}}, {"status": "?"}]
 )
 def test_an_event_that_is_none_of_the_triggers_is_refused(event, make_context):
     with pytest.raises(AirflowException, match="none of its own"):

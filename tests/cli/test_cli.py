@@ -288,6 +288,37 @@ def test_ctrl_c_is_told_apart_from_a_failure_and_leaves_the_old_file(environment
     assert target.read_bytes() == b"old"
 
 
+STUCK = """
+import socket
+from wandb_ops.cli.main import cli, main
+from wandb_ops.transport.workers import workers
+
+@cli.command()
+def stuck():
+    with workers(1, "stuck") as pool:
+        pool.submit(lambda: socket.create_connection(("127.0.0.1", %d)).recv(1)).result()
+
+main()
+"""
+
+
+def test_ctrl_c_waits_for_no_request_of_a_worker():
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes the question and never answers
+        listener.settimeout(30)
+        command = [sys.executable, "-c", STUCK % listener.getsockname()[1], "stuck"]
+        working = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            asked, _address = listener.accept()
+            with asked:
+                working.send_signal(signal.SIGINT)
+                said = working.communicate(timeout=30)[1]
+        finally:
+            working.kill()
+            working.wait()
+    assert working.returncode == 130
+    assert said.startswith("wandb-ops: interrupted")
+
+
 def test_the_console_script_is_installed():
     script = Path(sys.executable).with_name("wandb-ops")
     shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)

@@ -100,7 +100,7 @@ def test_a_run_that_cannot_be_taken_is_shown_and_the_exit_code_says_whether_to_r
 
 
 def test_what_is_for_projects_is_refused_for_a_run(project, tmp_path):
-    for option in (["--format", "delta"], ["--shard", "{}"], ["--include", "system"]):
+    for option in (["--filters", "{}x"], ["--shard", "{}"], ["--include", "system"]):
         assert call("export", f"{project}/a", tmp_path / "a.parquet", *option).exit_code == 2
 
 
@@ -115,3 +115,35 @@ def test_a_snapshot_goes_to_a_lake_with_a_page(project, tmp_path):
     table = DeltaTable(str(tmp_path / "lake" / "snapshots")).to_pyarrow_table()
     assert table.num_rows == 6
     assert b"<html" in (tmp_path / "page.html").read_bytes()
+
+
+def test_one_run_goes_to_a_lake(project, tmp_path):
+    one = shown("export", f"{project}/a", tmp_path, "--format", "delta")
+    assert (one["action"], one["rows"], one["uri"]) == ("written", 5, str(tmp_path / "history"))
+    said = call("export", f"{project}/a", tmp_path, "--format", "delta")
+    assert (said.exit_code, "unchanged" in said.output, "table" in said.output) == (0, True, True)
+
+
+def test_options_of_the_store_come_from_a_file_that_is_never_shown(project, tmp_path):
+    options = tmp_path / "options.json"
+    options.write_text('{"key": "markeraccess01", "secret": "markersecret0123"}')
+    # The memory store knows no keys: that they arrive is what its refusal shows.
+    result = call("export", project, tmp_path / "to", "--storage-options", options)
+    assert result.exit_code == 0
+    options.write_text('"markersecret0123"')
+    result = call("plan", project, tmp_path / "to", "--storage-options", options)
+    assert (result.exit_code, "holds no JSON object" in result.output) == (2, True)
+    assert "markersecret" not in result.output
+
+
+def test_a_snapshot_shows_last_values_means_and_what_changed_most(project, tmp_path):
+    options = ["--min", "loss", "--mean", "loss", "--last", "loss"]
+    first = shown("snapshot", project, tmp_path, *options, "--at", "2026-11-20T07:00:00Z")
+    assert [(one["goal"], one["runs"], one["changed"]) for one in first["changes"]] == [
+        ("min", 2, 0),
+        ("last", 2, 0),
+        ("mean", 2, 0),
+    ]
+    said = call("snapshot", project, tmp_path, *options, "--at", "2026-11-21T07:00:00Z")
+    assert said.exit_code == 0
+    assert "changed most" in said.output

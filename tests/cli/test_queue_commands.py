@@ -45,7 +45,7 @@ def test_waiting_tells_what_became_of_the_item(queue):
     project = f"p-{uuid.uuid4().hex[:8]}"
     queued = steps.enqueue_job(wandb_ops.Api(), queue=queue, project=project, docker_image="python")
     arguments = ("queue", "wait", queue, queued.item_id, "--project", project, "--timeout", 0)
-    assert "pending" in call(*arguments).output
+    assert "still queued" in call(*arguments).output
     entity = wandb_ops.Api().default_entity
     wandb_ops.Api().queued_run(entity, project, queue, queued.item_id).delete()
     failed = call(*arguments)

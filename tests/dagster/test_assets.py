@@ -158,6 +158,27 @@ def test_the_next_snapshot_says_what_changed(snapshot, write_run, materialize):
     assert metadata["previous"].value
 
 
+def test_a_metric_may_have_several_goals_and_the_snapshot_a_page(project, write_run, materialize, tmp_path):
+    snapshot = wandb_snapshot_asset(
+        project=project,
+        destination=tmp_path,
+        metrics={"loss": ["min", "max", "mean"]},
+        report=tmp_path / "page.html",
+    )
+    at = [dg.RunConfig(ops={snapshot.op.name: WandbSnapshotConfig(at=f"2026-01-0{day}")}) for day in (1, 2)]
+    write_run("run-1", [{"loss": 0.5}])
+    first = metadata_of(materialize(snapshot, run_config=at[0].to_config_dict()))
+    assert "changes" not in first
+    write_run("run-1", [{"loss": 0.25, "_step": 1}])
+    write_run("run-2", [{"loss": 1.0}])
+    metadata = metadata_of(materialize(snapshot, run_config=at[1].to_config_dict()))
+    assert (metadata["best/loss.min"].value, metadata["best/loss.max"].value) == (0.25, 1.0)
+    means = [record.data for record in metadata["changes"].records if record.data["metric"] == "loss (mean)"]
+    assert [(row["runs"], row["changed"], row["by"]) for row in means] == [(2, 1, "-0.125")]
+    assert metadata["report"].value == str(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().startswith("<!")
+
+
 def test_the_same_scheduled_time_writes_the_same_file(snapshot, write_run, materialize, tmp_path):
     """A late tick and a repeated one stand for the time they were scheduled for."""
     write_run("run-1", [{"loss": 0.5}])
@@ -179,3 +200,39 @@ def test_an_empty_project_has_a_snapshot_of_no_runs(snapshot, wandb, project, ma
     metadata = metadata_of(materialize(snapshot))
     assert metadata["runs"].value == 0
     assert "best_runs" not in metadata
+
+
+def test_tfevents_in_a_store_become_runs(project, wandb, materialize, tmp_path, write_scalars, bucket):
+    """A folder per partition below a URL, synced again when it has grown."""
+    import fsspec
+
+    store = fsspec.filesystem("s3")
+    asset = wandb_tensorboard_asset(
+        name="trainings",
+        root_dir=f"{bucket}/trainings",
+        project=project,
+        partitions_def=dg.StaticPartitionsDefinition(["wide", "deep"]),
+    )
+    written = {}
+    for rounds, sent in ((1, 4), (2, 3)):
+        for key in ("wide", "deep"):
+            start = 0 if rounds == 1 else 4
+            written.setdefault(key, {}).update(write_scalars(tmp_path / key / "train", sent, start=start))
+            store.put(str(tmp_path / key), f"{bucket}/trainings/{key}", recursive=True)
+            metadata = metadata_of(materialize(asset, partition_key=key))
+            assert (metadata["rows_sent"].value, metadata["history_rows"].value) == (
+                sent,
+                4 + sent * (rounds - 1),
+            )
+            store.rm(f"{bucket}/trainings/{key}", recursive=True)
+    for key, values in written.items():
+        path = f"{wandb.resolve_entity()}/{project}/{tensorboard_run_id(asset.key, key)}"
+        assert logged(wandb, path, "train/loss") == pytest.approx(list(values.values()), rel=1e-6)
+
+
+def test_a_store_without_the_folder_fails_without_retries(project, materialize, bucket):
+    asset = wandb_tensorboard_asset(name="training", root_dir=f"{bucket}/nothing", project=project)
+    result = materialize(asset, raise_on_error=False)
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert "nothing" in failure.user_failure_data.description
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]

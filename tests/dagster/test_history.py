@@ -266,6 +266,22 @@ def test_other_formats_are_written_too(format, project, write_run, materialize, 
     assert metadata_of(result)["rows"].value == len(written)
 
 
+def test_histories_go_to_one_table_of_a_lake(project, write_run, materialize, instance, tmp_path):
+    import deltalake
+
+    history = wandb_history_assets(project=project, destination=tmp_path / "lake", format="delta")
+    for run_id, loss in (("run-1", 0.5), ("run-2", 0.25)):
+        write_run(run_id, [{"_step": i, "loss": loss} for i in range(6)])
+        partition(instance, history, run_id)
+        metadata = metadata_of(materialize(history, partition_key=run_id, instance=instance))
+        assert metadata["rows"].value == 6
+        assert "sha256" not in metadata
+    table = deltalake.DeltaTable(str(tmp_path / "lake" / "history")).to_pyarrow_table()
+    assert sorted(zip(table["run_id"].to_pylist(), table["loss"].to_pylist(), strict=True)) == sorted(
+        [("run-1", 0.5)] * 6 + [("run-2", 0.25)] * 6
+    )
+
+
 def test_a_run_without_rows_is_a_file_without_rows(history, wandb, project, materialize, instance, tmp_path):
     run = wandb.create_run(project=project, run_id="empty")
     wandb.finish_run(run=run.path)

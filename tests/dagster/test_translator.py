@@ -6,16 +6,24 @@ import dagster as dg
 import pytest
 
 from dagster_resources import (
+    WandbArtifactProps,
     WandbHistoryProps,
+    WandbLaunchProps,
     WandbMetadataSet,
+    WandbProjectExportProps,
     WandbProps,
     WandbRunQueueProps,
     WandbSnapshotProps,
     WandbTensorboardProps,
     WandbTranslator,
+    build_wandb_artifact_sensor,
+    build_wandb_launch_sensor,
     build_wandb_run_sensor,
     run_partitions,
+    wandb_artifact_asset,
     wandb_history_assets,
+    wandb_launch_asset,
+    wandb_project_export_asset,
     wandb_run_queue_asset,
     wandb_snapshot_asset,
     wandb_snapshot_schedule,
@@ -33,6 +41,9 @@ pytestmark = pytest.mark.dagster
         (WandbSnapshotProps(project="mnist", entity="acme"), "wandb/acme/mnist/snapshot"),
         (WandbRunQueueProps(name="gpu queue", resource_type="kubernetes"), "wandb/queues/gpu_queue"),
         (WandbTensorboardProps(name="train", root_dir="logs", project="p"), "wandb/p/train"),
+        (WandbProjectExportProps(project="mnist", format="delta"), "wandb/mnist/export"),
+        (WandbArtifactProps(name="a-b", artifact_type="my model", project="p"), "wandb/p/artifacts/a_b"),
+        (WandbLaunchProps(name="train", queue="gpu", project="p", entity="e"), "wandb/e/p/train"),
     ],
 )
 def test_keys_hold_only_letters_that_dagster_takes(props, key):
@@ -74,6 +85,11 @@ def test_a_translator_renames_every_asset_and_its_check_follows(tmp_path):
         wandb_run_queue_asset(
             name="q", resource_type="local-process", resource_config={}, translator=Renamed()
         ),
+        wandb_project_export_asset(project="p", destination=tmp_path, translator=Renamed()),
+        wandb_artifact_asset(
+            name="a", artifact_type="model", content=tmp_path, project="p", translator=Renamed()
+        ),
+        wandb_launch_asset(name="l", queue="q", project="p", docker_image="x", translator=Renamed()),
         wandb_snapshot_asset(project="p", destination=tmp_path, translator=Renamed()),
     ]
     for asset in [history, *others]:
@@ -82,7 +98,11 @@ def test_a_translator_renames_every_asset_and_its_check_follows(tmp_path):
     assert {check.asset_key for check in history.check_keys} == {history.key}
     defs = dg.Definitions(
         assets=[up, history, *others],
-        sensors=[build_wandb_run_sensor(history, project="p")],
+        sensors=[
+            build_wandb_run_sensor(history, project="p"),
+            build_wandb_artifact_sensor(name="others", project="p", target=[others[2]]),
+            build_wandb_launch_sensor(others[4], target=[others[2]]),
+        ],
         schedules=[wandb_snapshot_schedule(others[-1])],
         resources={"wandb": dg.ResourceDefinition.none_resource()},
     )

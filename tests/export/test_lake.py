@@ -20,10 +20,19 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
-from wandb_ops.errors import OutputError, UsageError
-from wandb_ops.export import export_project, lakesink, optimize_lake, plan_export, vacuum_lake, verify_export
+from wandb_ops.errors import IncompleteHistory, NotFoundError, OutputError, UsageError
+from wandb_ops.export import (
+    export_project,
+    export_run,
+    lakesink,
+    optimize_lake,
+    plan_export,
+    vacuum_lake,
+    verify_export,
+)
 from wandb_ops.export.lake import LakeTable, lake_uri
 from wandb_ops.history.table import rows_of_batch
+from wandb_ops.protocol.storage import upload_run_file
 from wandb_ops.transport.retry import Kind
 
 
@@ -358,6 +367,9 @@ def test_a_lake_is_verified_against_its_transactions_and_the_server(three, tmp_p
     found = verify_export(three.watched, **arguments)
     assert found.problems == ("history of a: 21 rows, and its transaction says 30",)
     assert (found.stale, found.missing) == (("b",), ())
+    assert export(three, tmp_path, force=True).ok
+    found = verify_export(three.watched, **arguments)
+    assert (found.ok, found.current, found.rows) == (True, True, 33)
 
 
 def test_exporting_to_a_lake_sends_nothing_but_queries(three, tmp_path):
@@ -468,3 +480,51 @@ def test_a_lake_is_loaded_only_when_asked_for():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert time.monotonic() - started < 20
+
+
+def test_one_run_comes_to_the_table_that_its_project_would_have(three, tmp_path, same):
+    def alone(run_id, **more):
+        reference, to = three.ref(run_id), tmp_path / "a"
+        return export_run(three.watched.transport, reference, to=to, format="delta", **more)
+
+    first = alone("a")
+    assert (first.action, first.format, first.rows, first.complete) == ("written", "delta", 30, True)
+    assert (first.first_step, first.last_step, first.sha256) == (0, 29, "")
+    assert first.uri == str(tmp_path / "a" / "history")
+    assert ("loss", "double") in first.columns
+    three.asked  # noqa: B018
+    assert alone("a").action == "unchanged"
+    assert three.asked == ["ExportRuns"]
+    assert alone("a", force=True).action == "replaced"
+    more = [{"_step": 30, "_timestamp": 2000.0, "loss": 0.5}]
+    three.log("a", more, at_line=30)
+    grown = alone("a")
+    assert (grown.action, grown.rows, grown.last_step) == ("appended", 31, 30)
+    assert alone("c").rows == 0
+    assert same(in_order(rows_of(tmp_path / "a", "a")), in_order(ROWS["a"] + more))
+    # An export of the project goes on from there, with the same watermark.
+    done = export(three, tmp_path / "a")
+    assert (done.written, done.unchanged) == (1, 2)
+    assert watermark(tmp_path / "a", three.ref("a").path) == 31
+    with pytest.raises(NotFoundError):
+        alone("absent")
+    with pytest.raises(UsageError, match="whole"):
+        alone("a", min_step=3)
+    three.spoil_count("b", 4)
+    three.log("b", [], at_line=2, finish=1)
+    with pytest.raises(IncompleteHistory):
+        alone("b")
+
+
+def test_projects_in_one_lake_do_not_share_the_files_of_their_runs(three, tmp_path):
+    where = {"entity": three.server.entity, "run_id": "a"}
+    upload_run_file(three.api.transport, **where, project=three.name, name="out.txt", data=b"mine")
+    mine, three.name = three.name, f"{three.name}-other"
+    three.log("a", [])
+    upload_run_file(three.api.transport, **where, project=three.name, name="out.txt", data=b"theirs")
+    export(three, tmp_path, include=("files",))
+    other, three.name = three.name, mine
+    export(three, tmp_path, include=("files",))
+    place = tmp_path / "files" / three.server.entity
+    assert (place / mine / "a" / "out.txt").read_bytes() == b"mine"
+    assert (place / other / "a" / "out.txt").read_bytes() == b"theirs"

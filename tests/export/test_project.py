@@ -117,7 +117,7 @@ def test_only_what_changed_is_fetched(three, tmp_path, same):
     done = export(three, tmp_path)
     assert (done.written, done.unchanged, done.rows) == (2, 2, 32)
     assert same(rows_of(tmp_path / "history" / "a.parquet"), ROWS["a"] + more)
-    assert set(three.asked) == {"ExportRuns", "HistoryPage"}
+    assert three.asked == ["ExportRuns", "ExportHistories"]
 
 
 def test_force_fetches_everything_and_the_bytes_are_the_same(three, tmp_path):
@@ -367,7 +367,7 @@ def test_a_folder_of_another_project_is_refused_before_anything_is_asked(three, 
     "wrong",
     [
         {"format": "xlsx"},
-        {"include": ("runs", "artifacts")},
+        {"include": ("runs", "models")},
         {"include": "runs"},
         {"include": ()},
         {"keys": "loss"},

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import polars as pl
 import pytest
+import requests
 from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
 from upath import UPath
 
-from wandb_ops.export import export_project, export_run, verify_export, verify_file
+from wandb_ops import steps
+from wandb_ops.errors import OutputError, UsageError
+from wandb_ops.export import (
+    export_project,
+    export_run,
+    optimize_lake,
+    vacuum_lake,
+    verify_export,
+    verify_file,
+)
+from wandb_ops.export.places import placed, to_fsspec, to_object_store
+from wandb_ops.protocol.storage import upload_run_file
 from wandb_ops.snapshot import take_snapshot
 
 SERVER = textwrap.dedent(
@@ -138,3 +156,287 @@ def test_snapshots_and_their_page_in_a_bucket(two, bucket):
     assert taken.report == f"{bucket}/page.html"
     assert DeltaTable(f"{bucket}/lake/snapshots").to_pyarrow_table().num_rows == 2
     assert b"name" not in fsspec.filesystem("s3").cat(f"{two.name}/page.html")[:10]
+
+
+SECRET = "markersecret0123456789abcdef"
+
+
+@pytest.fixture
+def keyless(s3_url, project, monkeypatch):
+    """A bucket that nothing in the environment leads to: its address and keys are in the options."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    options = {"key": "markeraccess01", "secret": SECRET, "client_kwargs": {"endpoint_url": s3_url}}
+    fsspec.filesystem("s3", **options).mkdir(project.name)
+    yield f"s3://{project.name}"
+    fsspec.filesystem("s3", **options).clear_instance_cache()
+
+
+def spelled(s3_url, how):
+    if how == "fsspec":
+        return {
+            "key": "markeraccess01",
+            "secret": SECRET,
+            "client_kwargs": {"endpoint_url": s3_url, "region_name": "us-east-1"},
+        }
+    return {
+        "AWS_ACCESS_KEY_ID": "markeraccess01",
+        "aws_secret_access_key": SECRET,
+        "aws_endpoint_url": s3_url,
+        "aws_region": "us-east-1",
+    }
+
+
+@pytest.mark.parametrize("how", ["fsspec", "object_store"])
+def test_keys_that_are_passed_reach_files_and_tables_and_nothing_else(two, keyless, s3_url, how, caplog):
+    caplog.set_level("DEBUG", "wandb_ops")
+    options = spelled(s3_url, how)
+    api, name = two.watched, two.name
+    upload_run_file(
+        two.api.transport, entity=two.server.entity, project=name, run_id="a", name="f", data=b"x"
+    )
+    shown = []
+    for kind in ("parquet", "delta"):
+        where = {"project": name, "to": f"{keyless}/{kind}", "format": kind, "storage_options": options}
+        where["include"] = ["runs", "history", "files", "artifacts"]
+        shown.append(steps.plan_export(api, **where))
+        done = steps.export_project(api, **where)
+        assert done.ok, done.not_taken
+        found = steps.verify_export(api, **where)
+        assert (found.ok, found.current) == (True, True)
+        where = {"project": name, "to": f"{keyless}/snap-{kind}", "format": kind, "storage_options": options}
+        taken = steps.snapshot(api, **where, metrics={"loss": "min"}, report=f"{keyless}/page.html")
+        shown += [done, found, taken]
+    for kind, to in (("csv", "one.csv"), ("delta", "delta")):
+        shown.append(
+            steps.export_history(
+                api, run=two.ref("a").path, to=f"{keyless}/{to}", format=kind, storage_options=options
+            )
+        )
+    assert optimize_lake(f"{keyless}/delta", storage_options=options)["history"]["files_added"] >= 0
+    assert "history" in vacuum_lake(f"{keyless}/delta", storage_options=options)
+    store = fsspec.filesystem("s3", **spelled(s3_url, "fsspec"))
+    held = b"".join(store.cat(path) for path in store.find(name))
+    assert len(held) > 10_000
+    texts = held.decode("latin-1") + repr(shown) + repr([one.to_json() for one in shown]) + caplog.text
+    for secret in (SECRET, "markeraccess01"):
+        assert secret not in texts
+
+
+@pytest.mark.parametrize("how", ["fsspec", "object_store"])
+@pytest.mark.parametrize("kind", ["parquet", "delta"])
+def test_an_error_of_the_store_does_not_tell_the_keys(two, keyless, s3_url, kind, how, caplog):
+    caplog.set_level("DEBUG", "wandb_ops")
+    options = spelled(s3_url, how)
+    to = f"s3://no-such-bucket-{two.name}/x"
+    try:
+        done = steps.export_project(
+            two.watched, project=two.name, to=to, format=kind, storage_options=options
+        )
+        assert not done.ok
+        said = repr(done)
+    except OutputError as error:
+        said = f"{error} {error!r} " + "".join(traceback.format_exception(error))
+    texts = said + caplog.text
+    for secret in (SECRET, "markeraccess01"):
+        assert secret not in texts
+
+
+def test_a_place_shows_its_url_and_never_its_options():
+    place = placed("s3://bucket/x", {"key": "markeraccess01", "secret": SECRET})
+    assert (str(place), repr(place), str(place / "y")) == (
+        "s3://bucket/x",
+        "Place('s3://bucket/x')",
+        "s3://bucket/x/y",
+    )
+    with pytest.raises(TypeError):
+        pickle.dumps(place)
+    with pytest.raises(UsageError):
+        placed(UPath("memory://x"), {"key": "k"})
+    with pytest.raises(UsageError):
+        placed("s3://bucket", {1: 2})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("url", "files", "tables"),
+    [
+        ("s3://b", {"key": "k", "token": "t"}, {"aws_access_key_id": "k", "aws_session_token": "t"}),
+        ("s3://b", {"endpoint_url": "https://x"}, {"aws_endpoint_url": "https://x"}),
+        ("gs://b", {"token": "/key.json"}, {"google_service_account": "/key.json"}),
+        ("az://b", {"account_name": "n"}, {"azure_storage_account_name": "n"}),
+        ("abfs://b", {"sas_token": "secret-of-az"}, {"azure_storage_sas_token": "secret-of-az"}),
+    ],
+)
+def test_options_are_translated_both_ways(url, files, tables):
+    assert to_object_store(url, files) == tables
+    assert to_fsspec(url, tables) == files
+    assert to_fsspec(url, files) == files
+    assert to_object_store(url, tables) == tables
+    assert to_fsspec(url, {"aws_conditional_put": "etag", "conditional_put": "etag", "timeout": "9s"}) == {}
+    assert to_object_store(url, {"use_ssl": False, "config_kwargs": {}}) == {}
+
+
+WRITER = textwrap.dedent(
+    """
+    import json, sys
+    from wandb_ops.export import export_project
+    from wandb_ops.public.api import Api
+
+    project, to, order, options = sys.argv[1:]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(2):
+        shards = [{"index": 1, "of": 9, "runs": [f"r{i}"]} for i in range(3)]
+        for shard in shards if order == "1" else reversed(shards):
+            done = export_project(Api(), project=project, to=to, format="delta", shard=shard,
+                                  storage_options=json.loads(options))
+            assert done.ok, done.not_taken
+    """
+)
+
+
+def test_two_processes_in_one_bucket_leave_each_row_once(two, keyless, s3_url):
+    """What decides between them is the store's conditional put."""
+    rows = {f"r{i}": [{"_step": n, "_timestamp": 1.0, f"key{i}": n} for n in range(i + 1)] for i in range(3)}
+    for name, logged in rows.items():
+        two.log(name, logged)
+    options = spelled(s3_url, "object_store")
+    command = [sys.executable, "-W", "ignore", "-c", WRITER, two.name, f"{keyless}/lake"]
+    writers = [
+        subprocess.Popen(
+            [*command, order, json.dumps(options)], env={**os.environ, **two.server.env},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for order in "12"
+    ]  # fmt: skip
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        _, errors = writer.communicate("\n", timeout=90)
+        assert writer.returncode == 0, errors
+    table = DeltaTable(
+        f"{keyless}/lake/history", storage_options={**options, "allow_http": "true"}
+    ).to_pandas()
+    assert table.groupby("run_id").size().to_dict() == {name: len(logged) for name, logged in rows.items()}
+
+
+class Executioner:
+    """A way to the store that kills the client at its nth write: before the store hears of it, or when it has
+    it and the client does not know."""
+
+    def __init__(self, store_url, pid_file):
+        self.pid_file = pid_file
+        self.at = self.seen = 0
+        self.heard = False
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                writes = self.command in ("PUT", "POST")
+                owner.seen += writes
+                doomed = writes and owner.seen == owner.at
+                if not doomed or owner.heard:
+                    headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+                    answer = requests.request(
+                        self.command, store_url + self.path, data=body, headers=headers, timeout=30
+                    )
+                if doomed:
+                    os.kill(int(owner.pid_file.read_text()), signal.SIGKILL)
+                    self.close_connection = True
+                    return
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.items():
+                    if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                        self.send_header(name, value)
+                length = answer.headers.get("Content-Length", "0")
+                self.send_header("Content-Length", length if self.command == "HEAD" else len(answer.content))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815 - the base class's names
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+DOOMED = textwrap.dedent(
+    """
+    import json, os, sys
+    from pathlib import Path
+
+    import deltalake, pandas, pyarrow.compute, pyarrow.dataset, pyarrow.parquet  # here, not in each child
+    from wandb_ops.export import engine, lakesink, export_project
+    from wandb_ops.public.api import Api
+
+    pid_file, project, options = sys.argv[1:]
+    for to in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            Path(pid_file).write_text(str(os.getpid()))
+            done = export_project(Api(), project=project, to=to.strip(), format="delta", concurrency=1,
+                                  include=["history"], storage_options=json.loads(options))
+            os._exit(0 if done.ok else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    """
+)
+
+
+def test_killed_at_every_write_to_the_store_the_next_export_ends_alike(two, keyless, s3_url, tmp_path):
+    way = Executioner(s3_url, tmp_path / "pid")
+    options = {**spelled(way.url, "object_store"), "allow_http": "true"}
+    driver = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", DOOMED, str(way.pid_file), two.name, json.dumps(options)],
+        env={**os.environ, **two.server.env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+    def killed(to):
+        way.seen = 0
+        driver.stdin.write(f"{to}\n")
+        driver.stdin.flush()
+        return int(driver.stdout.readline())
+
+    def content(to):
+        try:
+            table = DeltaTable(f"{to}/history", storage_options=options).to_pyarrow_table()
+        except TableNotFoundError:
+            return []
+        return sorted(table["run_id"].to_pylist())
+
+    try:
+        assert killed(f"{keyless}/whole") == 0
+        points, whole = way.seen, content(f"{keyless}/whole")
+        assert 3 <= points <= 7
+        assert whole == ["a"] * 40 + ["b"]
+        for heard in (False, True):
+            for at in range(1, points + 1):
+                to = f"{keyless}/{heard}{at}"
+                way.at, way.heard = at, heard
+                assert killed(to) == -signal.SIGKILL
+                way.at = 0
+                assert content(to) in ([], whole), to
+                again = export_project(
+                    two.watched,
+                    project=two.name,
+                    to=to,
+                    format="delta",
+                    include=["history"],
+                    storage_options=options,
+                )
+                assert again.ok, again.not_taken
+                assert content(to) == whole, to
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+        driver.stdin.close()
+        driver.stdout.close()
+        way.server.shutdown()
+        way.server.server_close()

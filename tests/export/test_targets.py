@@ -214,3 +214,12 @@ def test_a_stores_own_error_becomes_one_sentence_and_a_bug_stays_a_bug():
     assert not caught.value.retryable
     with pytest.raises(TypeError), explained("s3://bucket/x", "write"):
         raise TypeError("a bug of ours")
+
+
+def test_what_a_store_says_is_shown_without_the_signature_of_its_address():
+    """fsspec's file systems name the address that was refused, with all that stands in it."""
+    said = FileNotFoundError("https://host/box/run.csv?sv=1&sig=c2VjcmV0LXNpZ25hdHVyZQ")
+    with pytest.raises(OutputError, match="Cannot write") as caught, explained("place", "write"):
+        raise said
+    assert "c2VjcmV0" not in str(caught.value)
+    assert "https://host/box/run.csv" in str(caught.value)

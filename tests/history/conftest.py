@@ -66,6 +66,8 @@ class ScriptedRun:
         self.parts[name] = out.getvalue()
 
     def answer(self, name: str, variables: dict[str, Any]) -> dict[str, Any]:
+        if name == "RunHistorySources":
+            return self.answer("RunHistoryCounts", variables) | self.answer("RunParquetHistory", variables)
         if name == "RunHistoryCounts":
             known = [step for step in self.steps if step is not None]
             last = self.last_step if self.last_step is not None else max(known, default=-1)

@@ -197,3 +197,23 @@ def test_a_key_that_is_not_utf8_gets_a_name_that_is_and_keeps_its_own() -> None:
     assert len(set(made.columns)) == 3
     assert all(name.encode() for name in made.columns)
     assert list(made.iter_rows()) == [{"\ud800": 1, "\\ud800": 2}]
+
+
+def test_a_table_may_give_its_columns_up_while_a_frame_is_made() -> None:
+    rows = [{"_step": n, "loss": n / 2, "name": f"r{n}", "even": n % 2 == 0} for n in range(100)]
+    whole = table(rows, cuts=(30,), chunk_rows=20)
+    kept, given = whole.to_pandas(), table(rows, cuts=(30,), chunk_rows=20)
+    frame = given.to_pandas(keep=False)
+    pd.testing.assert_frame_equal(frame, kept)
+    assert frame.to_dict("records") == rows
+    assert (list(given.iter_rows()), given.to_arrow().num_columns) == ([], 0)
+    assert len(list(whole.iter_rows())) == 100
+
+
+def test_a_frame_may_be_written_to_and_the_table_stays_as_it_was() -> None:
+    made = table([{"_step": n, "loss": n / 2} for n in range(5)])
+    frame = made.to_pandas()
+    frame.loc[0, "loss"] = 99.0
+    frame["_step"] += 1
+    assert [row["loss"] for row in made.iter_rows()] == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert made.to_pandas()["_step"].tolist() == [0, 1, 2, 3, 4]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,11 +19,14 @@ from wandb_ops.errors import (
     IncompleteHistory,
     NotFoundError,
     ProtocolError,
+    ResponseTooLarge,
     ServerError,
     UsageError,
 )
+from wandb_ops.history import events
 from wandb_ops.history.read import read_table, scan_rows
 from wandb_ops.history.ref import RunRef, run_counts
+from wandb_ops.protocol.documents import history as documents
 from wandb_ops.transport.session import Transport
 
 
@@ -65,13 +70,13 @@ def test_three_rows_over_two_hundred_thousand_steps_cost_two_requests(run: Any, 
     rows = [{"_step": step} for step in (0, 61_010, 200_000)]
     run.log(*rows)
     assert list(scan_rows(transport, run.ref)) == rows
-    assert [name for name, _ in run.asked] == ["RunHistoryCounts", "HistoryPage"]
+    assert [name for name, _ in run.asked] == ["RunHistorySources", "HistoryPage"]
 
 
 def test_only_exact_operations_are_sent(run: Any, transport: Transport) -> None:
     run.log(*dense(2500))
     read_table(transport, run.ref)
-    assert {name for name, _ in run.asked} == {"RunHistoryCounts", "RunParquetHistory", "HistoryPage"}
+    assert {name for name, _ in run.asked} == {"RunHistorySources", "HistoryPage"}
     assert all(v["pageSize"] > v["maxStep"] - v["minStep"] for name, v in run.asked if name == "HistoryPage")
 
 
@@ -355,3 +360,15 @@ def test_the_server_is_told_only_what_names_the_run(run: Any, transport: Transpo
     list(scan_rows(transport, run.ref))
     names = {"entity": "ent", "project": "proj", "run": run.run_id}
     assert all(names.items() <= variables.items() for _, variables in run.asked)
+
+
+def test_system_metrics_too_large_for_an_answer_are_an_error_that_says_why(
+    run: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.events = [json.dumps({"_timestamp": n, "gpu": "x" * 50}) for n in range(100)]
+    monkeypatch.setattr(events.documents, "FULL_EVENTS", replace(documents.FULL_EVENTS, max_bytes=1000))
+    with pytest.raises(ResponseTooLarge, match="100 rows of system metrics") as caught:
+        read_table(transport, run.ref, stream="events")
+    assert run.run_id in str(caught.value)
+    monkeypatch.undo()
+    assert read_table(transport, run.ref, stream="events").rows == 100

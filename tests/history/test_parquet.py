@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from wandb_ops.errors import IncompleteHistory, PermissionDenied
+from wandb_ops.history.parquet import fetch_export, read_part
 from wandb_ops.history.read import read_table, scan_rows
+from wandb_ops.history.select import Selection
 from wandb_ops.transport.session import Transport
 
 PAGE = 100  # rows a page, so that runs of a few hundred rows are worth their export
@@ -121,12 +127,13 @@ def test_an_expired_url_is_asked_for_again_and_parts_at_hand_are_kept(run: Any, 
     part(run, "b", rows[300:])
 
     def expire(name: str, variables: dict[str, Any]) -> None:
-        if name == "RunParquetHistory" and run.signature == 0:
+        if name == "RunHistorySources" and run.signature == 0:
             run.expired = 1
 
     run.on_request = expire
     assert list(read_table(transport, run.ref, page_size=PAGE).iter_rows()) == rows
-    assert [name for name, _ in run.asked].count("RunParquetHistory") == 2
+    assert [name for name, _ in run.asked].count("RunParquetHistory") == 1
+    assert sorted(v["name"] for name, v in run.asked if name == "GET") == ["a", "a", "b", "b"]
     assert run.pages == []
 
 
@@ -161,7 +168,7 @@ def test_a_server_without_exports_is_read_by_pages(run: Any, transport: Transpor
     rows = logged(run, 300)
     run.on_request = lambda name, variables: (
         (200, {"errors": [{"message": 'Cannot query field "parquetHistory" on type "Run".'}]})
-        if name == "RunParquetHistory"
+        if name in ("RunHistorySources", "RunParquetHistory")
         else None
     )
     assert both(transport, run) == rows
@@ -251,3 +258,69 @@ def test_a_column_that_is_typed_in_the_export_and_mixed_in_the_live_rows_keeps_a
     table = read_table(transport, run.ref, page_size=PAGE)
     assert table.kinds["x"] == "json"
     assert list(table.iter_rows()) == rows + live
+
+
+@pytest.mark.parametrize("memory", [0, 1, 10_000, 1 << 30])
+def test_parts_are_kept_in_memory_or_on_disk_and_say_the_same(
+    memory: int, run: Any, transport: Transport
+) -> None:
+    rows = logged(run, 900)
+    for name, start in (("b", 600), ("a", 0), ("c", 300)):
+        part(run, name, rows[start : start + 300])
+    export = fetch_export(transport, run.ref, memory=memory)
+    assert export is not None
+    assert [(part.rows, part.first, part.last) for part in export.parts] == [
+        (300, 0, 299), (300, 300, 599), (300, 600, 899)
+    ]  # fmt: skip
+    kept = [isinstance(part.file, io.BytesIO) for part in export.parts]
+    assert all(kept) if memory == 1 << 30 else not any(kept)
+    for at_once in (False, True):
+        steps: list[int] = []
+        for piece in export.parts:
+            for _, chunk in read_part(piece, Selection(None), 250, 650, at_once=at_once):
+                steps += chunk.columns["_step"].array.to_pylist()
+        assert steps == list(range(250, 650))
+    export.close()
+
+
+def test_one_request_tells_counts_and_exports_and_one_more_fetches_a_part(
+    run: Any, transport: Transport
+) -> None:
+    rows = logged(run, 900)
+    part(run, "a", rows)
+    assert read_table(transport, run.ref, page_size=PAGE).rows == 900
+    assert [name for name, _ in run.asked] == ["RunHistorySources", "GET"]
+
+
+def test_a_part_that_fails_among_many_ends_the_reading_and_leaves_no_file(
+    run: Any, transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = logged(run, 900)
+    for n in range(9):
+        part(run, f"p{n}", rows[n * 100 : n * 100 + 100])
+    run.expired = 10**9
+    before = len(list(Path("/dev/fd").iterdir())) if Path("/dev/fd").exists() else 0
+    with pytest.raises(PermissionDenied, match="exported part"):
+        fetch_export(transport, run.ref)
+    after = len(list(Path("/dev/fd").iterdir())) if Path("/dev/fd").exists() else 0
+    assert after <= before + 4  # connections that are kept open, and no files of nine parts
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_without_statistics_in_the_footer_are_read(run: Any, transport: Transport) -> None:
+    rows = logged(run, 400)
+    for name, start in (("b", 200), ("a", 0)):
+        out = io.BytesIO()
+        columns = {key: [row[key] for row in rows[start : start + 200]] for key in rows[0]}
+        pq.write_table(pa.table(columns), out, write_statistics=False, row_group_size=70)
+        run.parts[name] = out.getvalue()
+    assert both(transport, run) == rows
+    assert run.pages == []
+
+
+def test_a_part_with_a_row_without_step_is_replaced_by_pages(run: Any, transport: Transport) -> None:
+    rows = logged(run, 300)
+    run.export("a", {"_step": [*range(299), None], "loss": [row["loss"] for row in rows]})
+    assert both(transport, run) == rows
+    assert run.pages != []

@@ -155,7 +155,7 @@ class Person:
         )
         return {
             "trigger": automation["createFilterTrigger"]["trigger"]["id"],
-            "entity": base64.b64encode(f"Entity:v1:{entity}".encode()).decode(),
+            "entity": self.data("query Q($e: String) { entity(name: $e) { id } }", e=entity)["entity"]["id"],
             "sweep": sweep["id"],
             "sweep agent": made["createAgent"]["agent"]["id"],
             "view": made["upsertView"]["view"]["id"],
@@ -308,6 +308,10 @@ BY_NAME = {
     "rewind": (
         "mutation Q($e: String) { rewindRun(input: {entityName: $e, projectName: %p, runName: %r,"
         ' metricName: "_step", metricValue: 0}) { rewoundRun { id } } }'
+    ),
+    "custom chart": (
+        "mutation Q($e: String!) { createCustomChart(input: {entity: $e, name: %r, displayName: %r,"
+        ' type: "vega2", access: "PRIVATE", spec: %e}) { chart { id } } }'
     ),
     "rename project": (
         "mutation Q($e: String!) { renameProject(input: {entityName: $e, oldProjectName: %p,"
@@ -498,6 +502,28 @@ BY_ID = {
         "mutation Q($i: ID) { upsertSweep(input: {id: $i, state: %s}) { sweep { id } } }",
     ),
     "enqueue": ("sweep", "mutation Q($i: ID) { enqueueSweepRun(input: {id: $i, config: %e}) { id } }"),
+    "add registry members": (
+        "project",
+        "mutation Q($i: ID!) { createProjectMembers(input: {projectId: $i}) { success } }",
+    ),
+    "remove registry members": (
+        "project",
+        "mutation Q($i: ID!) { deleteProjectMembers(input: {projectId: $i}) { success } }",
+    ),
+    "role of a registry's user": (
+        "project",
+        (
+            'mutation Q($i: ID!) { updateProjectMember(input: {projectId: $i, userId: "VXNlcjox",'
+            ' userProjectRole: "admin"}) { success } }'
+        ),
+    ),
+    "role of a registry's team": (
+        "project",
+        (
+            'mutation Q($i: ID!) { updateProjectTeamMember(input: {projectId: $i, teamId: "RW50aXR5OjE=",'
+            ' teamProjectRole: "admin"}) { success } }'
+        ),
+    ),
     "delete project": (
         "project",
         "mutation Q($i: String) { deleteModel(input: {id: $i}) { success } }",
@@ -598,7 +624,7 @@ def counts(server: LocalServer) -> dict[str, list[Any]]:
                 "projects", "runs", "files", "queues", "queue_items", "launch_agents", "resource_configs",
                 "members", "users", "entities", "lines", "sweeps", "sweep_agents", "views", "artifacts",
                 "artifact_collections", "artifact_memberships", "artifact_manifests", "triggers",
-                "integrations",
+                "integrations", "registry_members", "custom_charts",
             )
         }  # fmt: skip
 
@@ -725,7 +751,25 @@ def test_a_stranger_streams_into_nobodys_run(
     assert counts(shared) == before
 
 
-@pytest.mark.parametrize("path", ["ann", "ann/private", "ann/private/charts.json", "ann/private/runs/r1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "ann",
+        "ann/launch",
+        "ann/private",
+        "ann/private/charts.json",
+        "ann/private/sweeps",
+        "ann/private/reports",
+        "ann/private/artifacts",
+        "ann/private/artifacts/secret/secret",
+        "ann/private/artifacts/secret/secret/v0",
+        "ann/private/artifacts/secret/secret/v0/files/f",
+        "ann/private/runs/r1",
+        "ann/private/runs/r1/logs",
+        "ann/private/runs/r1/system",
+        "ann/private/runs/r1/system.json",
+    ],
+)
 def test_the_page_shows_a_stranger_nothing(
     people: dict[str, Person], ids: dict[str, Any], shared: LocalServer, path: str
 ) -> None:

@@ -400,3 +400,28 @@ def test_for_a_stranger_an_artifact_is_as_if_it_never_was(
         made = his.create({"a": b"secret"}, entityName="cid")
         assert his.ask(made["id"], {"a": b"secret"})[0]["uploadUrl"]
         assert ann.at("ds:v0")["artifact"]["id"] == artifact
+
+
+def test_a_version_is_read_back_past_every_client(writer: Writer, server: LocalServer) -> None:
+    files = {"a": b"1", "dir/b.bin": b"22"}
+    made = writer.log(
+        files, metadata='{"rows": 3}', aliases=[{"artifactCollectionName": "ds", "alias": "best"}]
+    )
+    writer.bare.upsert(name="reader", modelName=writer.project)
+    given = {
+        "entityName": server.entity,
+        "projectName": writer.project,
+        "runName": "reader",
+        "artifactID": made,
+    }
+    writer.bare.data(
+        "mutation U($i: UseArtifactInput!) { useArtifact(input: $i) { artifact { id } } }", i=given
+    )
+    found = server.artifact(f"{server.entity}/{writer.project}/ds:best")
+    assert found == server.artifact(f"{writer.project}/ds:v0")
+    assert (found.name, found.type, found.metadata) == ("ds:v0", "dataset", {"rows": 3})
+    assert (found.files, found.references, found.digest) == (files, {}, digest_of(files))
+    assert (found.logged_by, found.used_by) == ("writer", ["reader"])
+    assert "best" in found.aliases
+    with pytest.raises(LookupError, match="ds:v1"):
+        server.artifact(f"{writer.project}/ds:v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import shutil
@@ -47,6 +48,69 @@ def write_run(server, project, run_id, rows, *, name=None, config=None, exit_cod
     assert requests.post(stream, json=body, auth=auth, timeout=10).ok
 
 
+def stream(server, project, run_id, files):
+    """Lines of a run's files, by file name."""
+    url = f"{server.url}/files/{server.entity}/{project}/{run_id}/file_stream"
+    body = {"files": {name: {"offset": 0, "content": content} for name, content in files.items()}}
+    assert requests.post(url, json=body, auth=("api", server.api_key), timeout=10).ok
+
+
+def ask(server, query, **variables):
+    """`data` of a GraphQL answer."""
+    answer = requests.post(
+        f"{server.url}/graphql", json={"query": query, "variables": variables}, auth=("api", server.api_key),
+        timeout=10,
+    ).json()  # fmt: skip
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+CONTENT = b"rows, many rows"
+
+
+def write_artifact(server, project, maker, user):
+    """A version of one file and one reference, logged by one run and used by another."""
+    md5 = base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
+    entries = {
+        "dir/<b>.csv": {"digest": md5, "size": len(CONTENT)},
+        "far": {"digest": "tag", "size": 7, "ref": "s3://bucket/<i>"},
+    }
+    text = "".join(f"{name}:{entry['digest']}\n" for name, entry in sorted(entries.items()))
+    made = ask(
+        server,
+        "mutation C($i: CreateArtifactInput!) { createArtifact(input: $i) { artifact { id } } }",
+        i={
+            "entityName": server.entity, "projectName": project, "runName": maker,
+            "artifactTypeName": "dataset", "artifactCollectionName": "data", "metadata": '{"<em>": 3}',
+            "digest": hashlib.md5(b"wandb-artifact-manifest-v1\n" + text.encode()).hexdigest(),
+            "digestAlgorithm": "MANIFEST_MD5", "enableDigestDeduplication": True,
+        },
+    )["createArtifact"]["artifact"]["id"]  # fmt: skip
+    files = ask(
+        server,
+        "mutation F($i: CreateArtifactFilesInput!) { createArtifactFiles(input: $i) {"
+        " files { edges { node { uploadUrl } } } } }",
+        i={"artifactFiles": [{"artifactID": made, "name": "dir/<b>.csv", "md5": md5}], "storageLayout": "V2"},
+    )["createArtifactFiles"]["files"]
+    assert requests.put(files["edges"][0]["node"]["uploadUrl"], data=CONTENT, timeout=10).ok
+    policy = {"storagePolicy": "wandb-storage-policy-v1", "storagePolicyConfig": {"storageLayout": "V2"}}
+    manifest = json.dumps({"version": 1, **policy, "contents": entries}).encode()
+    place = ask(
+        server,
+        "mutation M($a: ID!, $d: String!) { createArtifactManifest(input: {artifactID: $a, digest: $d,"
+        ' name: "wandb_manifest.json", type: FULL}) { artifactManifest { file { uploadUrl } } } }',
+        a=made,
+        d=base64.b64encode(hashlib.md5(manifest).digest()).decode(),
+    )["createArtifactManifest"]["artifactManifest"]["file"]["uploadUrl"]
+    assert requests.put(place, data=manifest, timeout=10).ok
+    ask(server, "mutation C($a: ID!) { commitArtifact(input: {artifactID: $a}) { artifact { id } } }", a=made)
+    ask(
+        server,
+        "mutation U($i: UseArtifactInput!) { useArtifact(input: $i) { artifact { id } } }",
+        i={"entityName": server.entity, "projectName": project, "runName": user, "artifactID": made},
+    )
+
+
 @pytest.fixture(scope="module")
 def site(wandb_server_session):
     """A server with one project of two runs, one of them hostile in its names."""
@@ -64,6 +128,23 @@ def site(wandb_server_session):
             config={"lr": 0.1, "nested": {"depth": 3}}, exit_code=number,
         )  # fmt: skip
     write_run(wandb_server_session, "empty-history", "r", [])
+    stream(
+        wandb_server_session,
+        "pages",
+        "one",
+        {
+            "wandb-events.jsonl": [
+                json.dumps({"_runtime": 15 * at, "_timestamp": 1000 + 15 * at, "system.cpu": 10 + at})
+                for at in range(4)
+            ],
+            "output.log": [
+                "2026-01-31T12:00:01.500000 \x1b[32mepoch 1\x1b[0m <script>alert(1)</script>",
+                "ERROR 2026-01-31T12:00:02.000000 it broke",
+                *(f"2026-01-31T12:00:03.000000 line {at}" for at in range(3, 2101)),
+            ],
+        },
+    )
+    write_artifact(wandb_server_session, "pages", "one", "two")
     return wandb_server_session
 
 
@@ -76,7 +157,23 @@ def session(site):
     made.close()
 
 
-PAGES = ["/", "/{e}", "/{e}/pages", "/{e}/pages/charts.json", "/{e}/pages/runs/one", "/{e}/launch"]
+PAGES = [
+    "/",
+    "/{e}",
+    "/{e}/launch",
+    "/{e}/pages",
+    "/{e}/pages/charts.json",
+    "/{e}/pages/sweeps",
+    "/{e}/pages/artifacts",
+    "/{e}/pages/artifacts/dataset/data",
+    "/{e}/pages/artifacts/dataset/data/v0",
+    "/{e}/pages/artifacts/dataset/data/latest",
+    "/{e}/pages/reports",
+    "/{e}/pages/runs/one",
+    "/{e}/pages/runs/one/logs",
+    "/{e}/pages/runs/one/system",
+    "/{e}/pages/runs/one/system.json",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -138,6 +235,177 @@ def test_the_charts_hold_what_was_logged(site, session):
     assert sorted(run["curves"]) == sorted(KEYS)
 
 
+def test_an_artifacts_page_shows_files_lineage_and_metadata_as_text(site, session):
+    top = f"{site.url}/{site.entity}/pages/artifacts"
+    listed = session.get(top, timeout=10).text
+    assert f'href="/{site.entity}/pages/artifacts/dataset/data"' in listed
+    page = session.get(f"{top}/dataset/data/latest", timeout=10).text
+    for text in ("dir/&lt;b&gt;.csv", "s3://bucket/&lt;i&gt;", "&lt;em&gt;", "logged by", "used by"):
+        assert text in page
+    assert f"/{site.entity}/pages/runs/one" in page
+    assert f"/{site.entity}/pages/runs/two" in page
+    assert "<em>" not in page
+    run = session.get(f"{site.url}/{site.entity}/pages/runs/two", timeout=10).text
+    assert f"/{site.entity}/pages/artifacts/dataset/data/v0" in run
+
+
+def test_a_file_of_an_artifact_is_downloaded_and_nothing_else_is(site, session):
+    files = f"{site.url}/{site.entity}/pages/artifacts/dataset/data/v0/files"
+    answer = session.get(f"{files}/dir/%3Cb%3E.csv", timeout=10)
+    assert answer.content == CONTENT
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert [session.get(f"{files}/{name}", timeout=10).status_code for name in ("far", "none", "../x")] == [
+        404
+    ] * 3
+    for path in ("model/data/v0", "dataset/data/v1", "dataset/none"):
+        assert session.get(f"{site.url}/{site.entity}/pages/artifacts/{path}", timeout=10).status_code == 404
+
+
+def test_the_log_is_shown_in_pages_without_colours_and_markup(site, session):
+    log = f"{site.url}/{site.entity}/pages/runs/one/logs"
+    newest = session.get(log, timeout=10).text
+    assert "line 2100" in newest
+    assert "it broke" not in newest
+    first = session.get(log, params={"from": 0}, timeout=10).text
+    assert "epoch 1 &lt;script&gt;" in first
+    assert "\x1b" not in first
+    assert (
+        '<tr class="wrong"><td class="dim">2</td><td class="dim">12:00:02</td><td>it broke</td></tr>' in first
+    )
+    assert "from=2000" in first
+    for odd in ("x", "-1", "9" * 30, "9" * 5000):
+        assert session.get(log, params={"from": odd}, timeout=10).text == newest
+
+
+def test_the_system_charts_hold_the_machines_numbers(site, session):
+    answer = session.get(f"{site.url}/{site.entity}/pages/runs/one/system.json", timeout=10)
+    (run,) = answer.json()["runs"]
+    assert (run["rows"], run["shown"], list(run["curves"])) == (4, 4, ["cpu"])
+    assert run["curves"]["cpu"]["y"] == [10, 11, 12, 13]
+    assert run["curves"]["cpu"]["time"] == [0, 15, 30, 45]
+
+
+def test_a_sweep_is_drawn_with_one_line_for_each_run_that_has_the_metric(site, session):
+    config = {
+        "method": "random", "name": "drawn <b>", "metric": {"name": "loss"},
+        "parameters": {
+            "lr": {"min": 0.1, "max": 1.0}, "kind": {"values": ["a", "<i>"]}, "same": {"value": 1},
+        },
+    }  # fmt: skip
+    made = ask(
+        site,
+        "mutation S($i: UpsertSweepInput!) { upsertSweep(input: $i) { sweep { name } } }",
+        i={"projectName": "drawn", "config": json.dumps(config)},
+    )["upsertSweep"]["sweep"]["name"]
+    upsert = "mutation U($i: UpsertBucketInput!) { upsertBucket(input: $i) { inserted } }"
+    for number in range(4):
+        values = {"lr": 0.1 + number / 10, "kind": ["a", "<i>"][number % 2], "same": 1}
+        given = {
+            "modelName": "drawn", "name": f"t{number}", "sweep": made,
+            "config": json.dumps({key: {"value": value} for key, value in values.items()}),
+            "summaryMetrics": json.dumps({"loss": float(number)} if number else {}),
+        }  # fmt: skip
+        ask(site, upsert, i=given)
+    page = session.get(f"{site.url}/{site.entity}/drawn/sweeps/{made}", timeout=10).text
+    assert page.count("<polyline") == 3
+    assert page.count('class="best"') == 1
+    assert [word in page for word in (">lr</text>", ">kind</text>", ">loss</text>", ">same</text>")] == [
+        True, True, True, False,
+    ]  # fmt: skip
+    assert "<i>" not in page.replace('<i class="dot', "")
+    assert "drawn &lt;b&gt;" in session.get(f"{site.url}/{site.entity}/drawn/sweeps", timeout=10).text
+
+
+def test_numbers_beyond_every_float_break_no_page_and_no_sweep(site, session):
+    config = {"method": "bayes", "metric": {"name": "loss"}, "parameters": {"lr": {"min": 0.1, "max": 1.0}}}
+    made = ask(
+        site,
+        "mutation S($i: UpsertSweepInput!) { upsertSweep(input: $i) { sweep { name } } }",
+        i={"projectName": "huge", "config": json.dumps(config)},
+    )["upsertSweep"]["sweep"]["name"]
+    for number, loss in enumerate((10**400, 2, 3)):
+        row = {"_step": 0, "_timestamp": 0, "loss": loss}
+        write_run(site, "huge", f"h{number}", [row], config={"lr": 0.1 + number / 10})
+        given = {"modelName": "huge", "name": f"h{number}", "sweep": made}
+        ask(site, "mutation U($i: UpsertBucketInput!) { upsertBucket(input: $i) { inserted } }", i=given)
+    agent = ask(
+        site,
+        'mutation A($s: String!) { createAgent(input: {sweep: $s, host: "h", projectName: "huge"})'
+        " { agent { id } } }",
+        s=made,
+    )["createAgent"]["agent"]["id"]
+    beat = 'mutation H($a: ID!) { agentHeartbeat(input: {id: $a, runState: "{}"}) { commands } }'
+    (command,) = json.loads(ask(site, beat, a=agent)["agentHeartbeat"]["commands"])
+    assert 0.1 <= command["args"]["lr"]["value"] <= 1.0
+    top = f"{site.url}/{site.entity}/huge"
+    page = session.get(f"{top}/sweeps/{made}", timeout=10)
+    assert page.text.count("<polyline") == 2
+    assert ">2</td>" in session.get(f"{top}/sweeps", timeout=10).text  # the best one
+    (run,) = session.get(f"{top}/charts.json", params={"run": "h0"}, timeout=10).json()["runs"]
+    assert run["curves"]["loss"]["y"] == [None]
+
+
+def test_a_page_of_another_site_can_read_what_is_signed_and_nothing_else(site, session):
+    foreign = {"Origin": "https://elsewhere.example"}
+    top = f"{site.url}/{site.entity}/pages"
+    graphql = requests.post(
+        f"{site.url}/graphql", json={"query": "{ viewer { id } }"}, headers=foreign, timeout=10,
+        cookies=session.cookies,
+    )  # fmt: skip
+    assert graphql.status_code == 401  # a cookie opens pages only
+    answers = [
+        graphql,
+        requests.options(f"{site.url}/graphql", headers=foreign, timeout=10),
+        *(session.get(top + path, headers=foreign, timeout=10) for path in (
+            "", "/charts.json", "/runs/one/system.json", "/artifacts/dataset/data/v0/files/dir/%3Cb%3E.csv",
+        )),
+    ]  # fmt: skip
+    assert [answer.headers.get("Access-Control-Allow-Origin") for answer in answers] == [None] * 6
+    node = ask(
+        site,
+        "mutation F($i: CreateRunFilesInput!) { createRunFiles(input: $i) { files { uploadUrl } } }",
+        i={"entityName": site.entity, "projectName": "pages", "runName": "one", "files": ["signed.txt"]},
+    )["createRunFiles"]["files"][0]
+    assert requests.put(node["uploadUrl"], data=b"x", headers=foreign, timeout=10).ok
+    asked = requests.options(node["uploadUrl"], headers=foreign, timeout=10)
+    assert asked.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in asked.headers
+    unsigned = node["uploadUrl"].partition("?")[0]
+    for method in ("GET", "PUT"):
+        refused = session.request(method, unsigned, data=b"y", headers=foreign, timeout=10)
+        assert refused.status_code == 403
+
+
+def test_a_queues_items_are_shown_with_their_states(site, session):
+    ask(site, 'mutation { upsertModel(input: {name: "model-registry"}) { inserted } }')
+    ask(
+        site,
+        'mutation { upsertRunQueue(input: {projectName: "model-registry", queueName: "q",'
+        ' resourceType: "local-container", resourceConfig: "{}"}) { success } }',
+    )
+    push = 'mutation P($s: JSONString!) { pushToRunQueueByName(input: {projectName: "model-registry",'
+    push += ' queueName: "q", runSpec: $s}) { runQueueItemId } }'
+    item = ask(site, push, s='{"job": "<b>job"}')["pushToRunQueueByName"]["runQueueItemId"]
+    ask(
+        site,
+        'mutation F($i: ID!) { failRunQueueItem(input: {runQueueItemId: $i, message: "<u>no",'
+        ' stage: "agent"}) { success } }',
+        i=item,
+    )
+    claimed = ask(site, push, s='{"project": 5, "job": {"a": "<s>"}}')["pushToRunQueueByName"][
+        "runQueueItemId"
+    ]
+    pop = 'mutation { popFromRunQueue(input: {projectName: "model-registry", queueName: "q"})'
+    pop += " { runQueueItemId } }"
+    assert ask(site, pop)["popFromRunQueue"]["runQueueItemId"] == claimed
+    ack = 'mutation A($i: ID!) { ackRunQueueItem(input: {runQueueItemId: $i, runName: "r5"}) { success } }'
+    ask(site, ack, i=claimed)
+    page = session.get(f"{site.url}/{site.entity}/launch", timeout=10).text
+    assert f'href="/{site.entity}/5/runs/r5"' in page
+    for text in ("&lt;b&gt;job", "&lt;u&gt;no", '<span class="state failed">failed</span>'):
+        assert text in page
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium, driven through its own driver."""
@@ -196,3 +464,27 @@ def test_a_run_without_history_says_so(site, browser):
     browser.get(f"{site.url}/login?key={site.api_key}&next=/{site.entity}/empty-history/runs/r")
     WebDriverWait(browser, 15).until(lambda b: b.find_elements(By.CSS_SELECTOR, ".charts[data-ready]"))
     assert "No numbers have been logged" in browser.find_element(By.CSS_SELECTOR, ".charts").text
+
+
+@pytest.mark.browser
+def test_a_table_is_sorted_by_a_click_and_narrowed_by_a_text(site, browser):
+    from selenium.webdriver.common.by import By
+
+    for number in range(9):
+        rows = [{"_step": 0, "score": float((number * 4) % 9)}]
+        write_run(site, "table", f"r{number}", rows, name=f"name {number}")
+    browser.get(f"{site.url}/login?key={site.api_key}&next=/{site.entity}/table")
+
+    def shown():
+        rows = browser.find_elements(By.CSS_SELECTOR, "tbody tr:not([hidden]) td:first-child a")
+        return [int(row.text.removeprefix("name ")) for row in rows]
+
+    assert shown() == list(range(8, -1, -1))
+    head = next(each for each in browser.find_elements(By.CSS_SELECTOR, "th button") if each.text == "score")
+    head.click()
+    assert [(number * 4) % 9 for number in shown()] == list(range(9))
+    head.click()
+    assert [(number * 4) % 9 for number in shown()] == list(range(8, -1, -1))
+    browser.find_element(By.CSS_SELECTOR, "input[type=search]").send_keys("name 3")
+    assert shown() == [3]
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -25,9 +26,9 @@ serve("127.0.0.1", 0, sys.argv[1], "local", None, lambda url, key: print(url, fl
 """
 
 
-def start(data: Path) -> tuple[subprocess.Popen[str], str]:
+def start(data: Path, before: str = "") -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", FOREGROUND, str(data)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", before + FOREGROUND, str(data)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()
@@ -87,47 +88,172 @@ def test_a_taken_port_is_an_error_and_lets_the_folder_go(tmp_path: Path) -> None
         pass
 
 
-def test_acknowledged_lines_survive_a_kill_and_a_signal_ends_cleanly(tmp_path: Path) -> None:
-    process, url = start(tmp_path)
-    acknowledged = 0
-    try:
-        http = requests.Session()
-        http.auth = ("api", (tmp_path / "api_key").read_text())
-        query = 'mutation { upsertBucket(input: {name: "r", modelName: "p"}) { inserted } }'
-        assert http.post(f"{url}/graphql", json={"query": query}, timeout=10).status_code == 200
+class Writer(threading.Thread):
+    """Streams chunks of a run until the server is gone; knows what was acknowledged."""
 
-        def write() -> None:
-            nonlocal acknowledged
-            for number in range(100_000):
-                content = [f'{{"_step":{number}}}']
-                body = {"files": {"wandb-history.jsonl": {"offset": number, "content": content}}}
-                try:
-                    answer = http.post(f"{url}/files/local/p/r/file_stream", json=body, timeout=10)
-                except requests.RequestException:
-                    return
-                assert answer.status_code == 200
-                acknowledged = number + 1
-                if acknowledged == 30:
-                    enough.set()
+    def __init__(self, url: str, key: str, run: str, start: int) -> None:
+        super().__init__()
+        self.url, self.run_id, self.acknowledged = url, run, start
+        self.http = requests.Session()
+        self.http.auth = ("api", key)
+        self.some = threading.Event()
+        self.begun = start
 
-        enough = threading.Event()
-        writer = threading.Thread(target=write)
-        writer.start()
-        assert enough.wait(20)
-        os.kill(process.pid, signal.SIGKILL)
-        writer.join()
-    finally:
-        process.kill()
-        process.communicate()
-    with LocalServer(data=tmp_path) as server:
-        lines = server.run("p", "r").history_lines
-        assert lines == [f'{{"_step":{number}}}' for number in range(len(lines))]
-        assert acknowledged <= len(lines) <= acknowledged + 1
-    process, url = start(tmp_path)
+    def run(self) -> None:
+        while True:
+            lines = [line(self.run_id, self.acknowledged + at) for at in range(CHUNK)]
+            body = {"files": {"wandb-history.jsonl": {"offset": self.acknowledged, "content": lines}}}
+            path = f"{self.url}/files/local/p/{self.run_id}/file_stream"
+            try:
+                answer = self.http.post(path, json=body, timeout=10)
+            except requests.RequestException:
+                return
+            assert answer.status_code == 200
+            self.acknowledged += CHUNK
+            if self.acknowledged >= self.begun + 5 * CHUNK:
+                self.some.set()
+
+
+CHUNK = 7
+
+
+def line(run: str, number: int) -> str:
+    return f'{{"_step":{number},"run":"{run}"}}'
+
+
+def test_no_acknowledged_line_is_lost_when_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
+    """Six runs stream at once; the server is killed in the middle, three times; each run stays whole."""
+    acknowledged = {f"r{number}": 0 for number in range(6)}
+    for _ in range(3):
+        process, url = start(tmp_path)
+        try:
+            key = (tmp_path / "api_key").read_text()
+            for run in acknowledged:
+                query = (
+                    f'mutation {{ upsertBucket(input: {{name: "{run}", modelName: "p"}}) {{ inserted }} }}'
+                )
+                made = requests.post(f"{url}/graphql", json={"query": query}, auth=("api", key), timeout=10)
+                assert made.status_code == 200
+            writers = [Writer(url, key, run, done) for run, done in acknowledged.items()]
+            for writer in writers:
+                writer.start()
+            assert all(writer.some.wait(20) for writer in writers)
+            os.kill(process.pid, signal.SIGKILL)
+            for writer in writers:
+                writer.join()
+        finally:
+            process.kill()
+            process.communicate()
+        with LocalServer(data=tmp_path) as server:
+            for writer in writers:
+                lines = server.run("p", writer.run_id).history_lines
+                # What was under way may have been stored, whole; a chunk is never there in part.
+                assert len(lines) in {writer.acknowledged, writer.acknowledged + CHUNK}
+                assert lines == [line(writer.run_id, number) for number in range(len(lines))]
+                acknowledged[writer.run_id] = len(lines)
+
+
+def test_a_signal_ends_it_cleanly(tmp_path: Path) -> None:
+    process, _ = start(tmp_path)
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == 0
     assert not (tmp_path / "server.db-wal").exists()
+
+
+def test_a_full_disk_is_507_in_words_and_what_was_stored_stays(tmp_path: Path, bare_client: Any) -> None:
+    with LocalServer(data=tmp_path) as server:
+        bare = bare_client(server)
+        bare.upsert(name="r", modelName="p")
+        rows = [{"_step": step, "text": "x" * 2000} for step in range(20)]
+        bare.log("p", "r", 0, rows)
+        with server.service.store.writing() as db:
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+        server.service.store._writer.execute(f"PRAGMA max_page_count={pages}")
+        content = [json.dumps({"_step": 20 + at, "text": "y" * 5000}) for at in range(50)]
+        body = {"files": {"wandb-history.jsonl": {"offset": 20, "content": content}}}
+        for _ in range(2):
+            answer = bare.stream("p", "r", **body)
+            assert answer.status_code == 507
+            assert "disk is full" in answer.json()["error"]
+        query = "mutation U($input: UpsertBucketInput!) { upsertBucket(input: $input) { inserted } }"
+        large = {"name": "s", "modelName": "p", "notes": "z" * 200_000}
+        answer = bare.http.post(
+            f"{server.url}/graphql", json={"query": query, "variables": {"input": large}}, timeout=10
+        )
+        assert answer.status_code == 507
+        assert "disk is full" in answer.json()["errors"][0]["message"]
+        assert server.run("p", "r").history_rows() == rows
+        with pytest.raises(LookupError):
+            server.run("p", "s")
+        server.service.store._writer.execute("PRAGMA max_page_count=1000000")
+        assert bare.stream("p", "r", **body).status_code == 200
+        assert len(server.run("p", "r").history_lines) == 70
+
+
+SMALL_FILES = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+"""
+
+
+def test_a_file_that_the_disk_does_not_take_is_507_and_leaves_nothing(
+    tmp_path: Path, bare_client: Any
+) -> None:
+    """A limit on the size of files is the full disk that a test can have."""
+    process, url = start(tmp_path, SMALL_FILES)
+    try:
+        http = requests.Session()
+        http.auth = ("api", (tmp_path / "api_key").read_text())
+        http.post(f"{url}/graphql", json={"query": MAKE}, timeout=10).raise_for_status()
+        made = http.post(f"{url}/graphql", json={"query": DECLARE}, timeout=10).json()
+        target = made["data"]["createRunFiles"]["files"][0]["uploadUrl"]
+        answer = requests.put(target, data=b"x" * 4_000_000, timeout=10)
+        assert answer.status_code == 507
+        assert "disk is full" in answer.json()["error"]
+        assert list((tmp_path / "storage").glob("*/*")) == []
+        assert requests.put(target, data=b"small", timeout=10).status_code == 200
+        content = [json.dumps({"_step": at, "text": "y" * 90_000}) for at in range(60)]
+        body = {"files": {"wandb-history.jsonl": {"offset": 0, "content": content}}}
+        answer = http.post(f"{url}/files/local/p/r/file_stream", json=body, timeout=10)
+        assert answer.status_code == 507
+        assert "disk fails" in answer.json()["error"]
+    finally:
+        process.kill()
+        process.communicate()
+    with LocalServer(data=tmp_path) as server:
+        run = server.run("p", "r")
+        assert (run.history_lines, run.files) == ([], {"f": b"small"})
+
+
+MAKE = 'mutation { upsertBucket(input: {name: "r", modelName: "p"}) { inserted } }'
+DECLARE = """mutation { createRunFiles(input: {projectName: "p", runName: "r", files: ["f"]})
+  { files { uploadUrl } } }"""
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        (
+            "server.db",
+            b"this is no database, and longer than a header of one would be" * 40,
+            "cannot be used",
+        ),
+        ("api_key", b"\n", "is empty"),
+        ("signing_key", b"", "is empty"),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_words_and_left_alone(
+    tmp_path: Path, file: str, content: bytes, said: str
+) -> None:
+    with LocalServer(data=tmp_path):
+        pass
+    (tmp_path / file).write_bytes(content)
+    for _ in range(2):  # the first refusal lets go of the folder
+        with pytest.raises(RuntimeError, match=said) as caught:
+            LocalServer(data=tmp_path).start()
+        assert file in str(caught.value)
+    assert (tmp_path / file).read_bytes() == content
 
 
 def test_writers_and_readers_at_once_lose_nothing(tmp_path: Path, bare_client: Any) -> None:

@@ -220,6 +220,9 @@ def test_history_keys_count_types_and_flatten_nested_keys(bare: Any, project: st
             "e": {"map": 1},
             "l": {"list": 1},
         }
+        every = keys["keys"].items()
+        last = {key: value["previousValue"] for key, value in every if "previousValue" in value}
+        assert last == {"_step": 5, "a": "s"}  # numbers and short texts only
 
 
 def test_events_and_the_console_log_are_paged(bare: Any, project: str) -> None:

@@ -35,6 +35,29 @@ def test_each_test_gets_an_empty_server_of_its_own(
         wandb_server.run("p", "r")
 
 
+def test_a_pipeline_of_this_package_lives_through_a_bad_night(wandb_env: LocalServer) -> None:
+    """What the documentation shows: faults in front of a client that retries, and then what was stored."""
+    import wandb_ops
+    from wandb_ops.testing import Fault
+
+    limit = Fault.rate_limit(0, operation="UpsertBucket", times=2)
+    with wandb_env.faults(limit) as faults, wandb_env.requests() as seen:
+        run = wandb_ops.Api().create_run(project="demo", run_id="nightly")
+    assert (run.id, wandb_env.run("demo/nightly").state) == ("nightly", "running")
+    answers = [each.status for each in seen if each.operation == "UpsertBucket"]
+    assert (faults.hits, answers) == (2, [429, 429, 200])
+
+
+def test_the_names_for_tests_are_those_of_the_server() -> None:
+    import wandb_ops.testing
+    from wandb_ops.local.faults import Fault
+
+    assert wandb_ops.testing.Fault is Fault
+    assert wandb_ops.testing.LocalServer is LocalServer
+    with pytest.raises(AttributeError, match="no attribute 'Other'"):
+        wandb_ops.testing.Other  # noqa: B018 - the look-up is the point
+
+
 def test_without_the_extra_a_test_that_wants_the_server_fails_and_says_what_to_install(
     tmp_path: Path,
 ) -> None:

@@ -80,11 +80,20 @@ def test_an_integer_beyond_64_bits_is_noticed_wherever_it_stands(
     value: int, padding: int, space: str, shape: str
 ) -> None:
     page = ("[" + shape % (("k" * padding) if shape[0] == "{" else "", space, value) + "]").encode()
-    for look in (has_long_integer, _has_long_integer):  # the ways for small and for large texts
+    for look in (has_long_integer, lambda text: _has_long_integer(text + b" " * 64)):  # small and large texts
         if not -(2**63) <= value < 2**64:
             assert look(page)
         if -(10**18) < value < 10**19:
             assert not look(page)
+
+
+@pytest.mark.parametrize("integer", [b"-9223372036854775809", b"18446744073709551616", b"1" * 40])
+def test_a_long_integer_is_noticed_wherever_blocks_of_a_large_text_end(integer: bytes) -> None:
+    for at in (0, *range(131_072 - 80, 131_072 + 20), 300_000):
+        text = b"[" + b" " * at + integer + b"," + b"0.12345678901234567," * 20 + b"1]"
+        assert has_long_integer(text + b" " * 20_000)
+        assert not has_long_integer(text.replace(integer, b"0." + b"1" * 40) + b" " * 20_000)
+        assert not has_long_integer(text.replace(integer, b'"' + b"1" * 40 + b'"') + b" " * 20_000)
 
 
 def test_digits_of_fractions_are_not_taken_for_long_integers() -> None:

@@ -204,3 +204,14 @@ def sdk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         wandb.teardown()
     finally:
         patch.undo()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Team crew of another server of several users, filled: see `World`."""
+    from crew_world import World
+
+    from wandb_ops.local.serve import LocalServer
+
+    with LocalServer(data=tmp_path_factory.mktemp("crew")) as server:
+        yield World(Company(server), tmp_path_factory.mktemp("world"), Writer)

@@ -261,11 +261,9 @@ def test_references_are_followed_or_said_to_lead_nowhere(
     artifact.add_reference(f"file://{source}/a.txt", name="local.txt")
     artifact.add_reference(f"file://{source}/sub", name="folder")
     artifact.add_reference(logged.get_entry("a.txt"), name="elsewhere.txt")
-    artifact.add_reference("s3://bucket/key", checksum=False)
-    with pytest.raises(UsageError, match="checksum=False"):
-        artifact.add_reference("s3://bucket/other")
+    artifact.add_reference("ftp://host.invalid/key")
     refs = run.log_artifact(artifact)
-    with pytest.raises(UsageError, match="s3://"):
+    with pytest.raises(UsageError, match="ftp://"):
         refs.download(root=tmp_path / "no")
     down = refs.download(root=tmp_path / "down", allow_missing_references=True)
     assert content(down) == {
@@ -273,12 +271,28 @@ def test_references_are_followed_or_said_to_lead_nowhere(
         "folder/b.bin": FILES["sub/b.bin"],
         "elsewhere.txt": b"alpha\n",
     }
-    assert "s3://" in caplog.text
-    assert refs.get_entry("key").ref_target() == "s3://bucket/key"
+    assert "ftp://" in caplog.text
+    assert refs.get_entry("key").ref_target() == "ftp://host.invalid/key"
     assert refs.get_entry("elsewhere.txt").ref_target() == logged.get_entry("a.txt").ref_url()
     (source / "a.txt").write_bytes(b"changed")
     with pytest.raises(ChecksumMismatch, match="not what it was"):
         refs.get_entry("local.txt").download(root=str(tmp_path / "again"))
+
+
+@pytest.mark.parametrize("folder", ["plain", "a b%20c#d"])
+def test_files_with_signs_of_addresses_in_their_names_are_found_by_their_references(
+    run: Run, tmp_path: Path, folder: str
+) -> None:
+    source = tmp_path / folder
+    source.mkdir()
+    names = ["a#b", "a?b", "a%20b", "a b", "ü"]
+    for name in names:
+        (source / name).write_text(name)
+    artifact = Artifact("odd", type="dataset")
+    artifact.add_reference(source.as_uri(), name="all")
+    artifact.add_reference((source / "a%20b").as_uri(), name="one")
+    down = run.log_artifact(artifact).download(root=tmp_path / "down")
+    assert content(down) == {f"all/{name}": name.encode() for name in names} | {"one": b"a%20b"}
 
 
 # -- downloads ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 
 import wandb_ops as wandb
 
@@ -153,9 +154,48 @@ def test_one_file_and_all_files_are_downloaded(story: str, tmp_path: Path) -> No
     assert (tmp_path / "logs" / "out.txt").read_text() == "line\n"
 
 
-def test_the_best_run_gives_its_model(story: str, tmp_path: Path) -> None:
-    runs = sorted(wandb.Api().runs(story), key=lambda run: run.summary.get("val_acc", 0), reverse=True)
+@pytest.fixture
+def sweep(story: str, wandb_env: Any, tmp_path: Path) -> str:
+    """A sweep with the two runs, each with a model file; returns its path."""
+    api = wandb.Api()
+    query = "mutation U($i: UpsertSweepInput!) { upsertSweep(input: $i) { sweep { name } } }"
+    config = {"method": "random", "parameters": {"lr": {"min": 0.0, "max": 1.0}}}
+    session = requests.Session()
+    session.trust_env = False
+    session.auth = ("api", wandb_env.api_key)
+
+    def send(text: str, given: dict[str, Any]) -> Any:
+        body = {"query": text, "variables": {"i": given}}
+        answer = session.post(f"{wandb_env.url}/graphql", json=body, timeout=30).json()
+        assert "errors" not in answer
+        return answer["data"]
+
+    made = send(query, {"projectName": "cifar", "entityName": wandb_env.entity, "config": json.dumps(config)})
+    name = made["upsertSweep"]["sweep"]["name"]
+    for number in range(2):
+        given = {"name": f"run{number}", "modelName": "cifar", "entityName": wandb_env.entity, "sweep": name}
+        send("mutation U($i: UpsertBucketInput!) { upsertBucket(input: $i) { inserted } }", given)
+        folder = tmp_path / f"of{number}"
+        folder.mkdir()
+        (folder / "model-best.h5").write_bytes(f"weights {number}".encode())
+        api.run(f"{story}/run{number}").upload_file(str(folder / "model-best.h5"), root=str(folder))
+    return f"{story}/{name}"
+
+
+def test_the_best_run_of_a_sweep_gives_its_model(sweep: str, tmp_path: Path) -> None:
+    found = wandb.Api().sweep(sweep)
+    runs = sorted(found.runs, key=lambda run: run.summary.get("val_acc", 0), reverse=True)
     assert (runs[0].name, runs[0].summary.get("val_acc", 0)) == ("baseline-1", 0.9)
+    for _ in range(2):
+        runs[0].file("model-best.h5").download(replace=True)
+    assert (tmp_path / "model-best.h5").read_bytes() == b"weights 1"
+
+
+def test_the_runs_of_a_sweep_are_listed(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = wandb.Api().sweep(sweep)
+    print(found.runs)
+    assert capsys.readouterr().out == f"<Runs {sweep.rpartition('/')[0]}>\n"
+    assert sorted(run.id for run in found.runs) == ["run0", "run1"]
 
 
 def test_system_metrics_become_a_frame(story: str) -> None:
@@ -165,11 +205,12 @@ def test_system_metrics_become_a_frame(story: str) -> None:
 
 def test_the_command_of_a_run_is_read_from_its_metadata(story: str, tmp_path: Path) -> None:
     run = wandb.Api().run(f"{story}/run0")
-    (tmp_path / "wandb-metadata.json").write_text(
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "wandb-metadata.json").write_text(
         json.dumps({"program": "train.py", "args": ["--lr", "0.1"]})
     )
-    run.upload_file("wandb-metadata.json")
-    meta = json.load(run.file("wandb-metadata.json").download(replace=True))
+    run.upload_file("up/wandb-metadata.json", root="up")
+    meta = json.load(run.file("wandb-metadata.json").download())
     assert ["python", meta["program"], *meta["args"]] == ["python", "train.py", "--lr", "0.1"]
 
 

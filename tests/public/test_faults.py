@@ -151,6 +151,7 @@ def test_a_page_that_is_too_large_for_the_gateway_is_asked_for_smaller(
 
 
 def test_one_runs_broken_config_spoils_no_page(api: Api, fault_server: Any) -> None:
+    """G39."""
     nodes = [
         run_node("good", config='{"a": {"value": 1}}'),
         run_node("broken", config='{"a": ', summaryMetrics="[1]"),
@@ -168,6 +169,7 @@ def test_one_runs_broken_config_spoils_no_page(api: Api, fault_server: Any) -> N
 
 
 def test_what_the_server_adds_in_time_is_kept(api: Api, fault_server: Any) -> None:
+    """G32."""
     fault_server.on("Runs", page([run_node("new", state="hibernating", brandNew={"a": 1})]))
     (run,) = api.runs("e/p")
     assert run.state == "hibernating"
@@ -177,6 +179,7 @@ def test_what_the_server_adds_in_time_is_kept(api: Api, fault_server: Any) -> No
 def test_a_run_that_vanished_from_a_page_is_left_out_and_noticed(
     api: Api, fault_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """G34, G38."""
     fault_server.on("Runs", page([run_node("one"), None], count=3))
     with caplog.at_level(logging.WARNING, "wandb_ops"):
         assert [run.id for run in api.runs("e/p")] == ["one"]
@@ -185,18 +188,21 @@ def test_a_run_that_vanished_from_a_page_is_left_out_and_noticed(
 
 
 def test_runs_that_come_twice_are_given_once(api: Api, fault_server: Any) -> None:
+    """G35."""
     fault_server.on("Runs", page([run_node("a"), run_node("b")], more=True, cursor="x", count=3), nth=1)
     fault_server.on("Runs", page([run_node("b"), run_node("c")], count=3), nth=2)
     assert [run.id for run in api.runs("e/p")] == ["a", "b", "c"]
 
 
 def test_a_cursor_that_leads_nowhere_is_an_error(api: Api, fault_server: Any) -> None:
+    """G33."""
     fault_server.on("Runs", page([run_node("a")], more=True, cursor="x"), nth=None)
     with pytest.raises(CursorStuck):
         list(api.runs("e/p"))
 
 
 def test_names_are_sent_as_variables_and_never_as_text(api: Api, fault_server: Any) -> None:
+    """G40."""
     evil = 'x"){viewer{id}} #\n'
     fault_server.on("Run", json_answer({"data": {"project": {"run": run_node(evil)}}}))
     run = Run(api.transport, evil, "prö/ject", evil)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wandb_ops import UsageError
-from wandb_ops.public.filters import check_filters, check_order
+from wandb_ops.public.filters import check_filters, check_order, check_run_filters
 
 ACCEPTED: list[dict[str, Any]] = [
     {},
@@ -42,6 +42,7 @@ def test_a_checked_filter_is_a_copy() -> None:
 
 
 def test_dates_and_numpy_numbers_become_what_the_server_compares_with() -> None:
+    """G37, G41."""
     tokyo = datetime.timezone(datetime.timedelta(hours=9))
     filters = {
         "createdAt": {"$gt": datetime.datetime(2024, 5, 1, 9, 30, tzinfo=tokyo)},
@@ -82,6 +83,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("filters", "message"), REFUSED)
 def test_what_the_server_would_not_understand_is_refused_here(filters: Any, message: str) -> None:
+    """G41."""
     with pytest.raises(UsageError, match=message):
         check_filters(filters)
 
@@ -119,5 +121,37 @@ def test_no_order_is_oldest_first(order: str | None) -> None:
     "order", ["--created_at", "+", "created at", "+a,-b", "config.", "$where", "+config.a,b", 3]
 )
 def test_other_orders_are_refused(order: Any) -> None:
+    """G42."""
     with pytest.raises(UsageError, match="cannot be ordered"):
         check_order(order)
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"state": 1}, "state is text"),
+        ({"display_name": {"$in": ["a", 2]}}, "display_name is text"),
+        ({"$or": [{"tags": {"$ne": True}}]}, r"tags is text.*filters\.\$or\[0\]\.tags"),
+        ({"createdAt": {"$gt": 1_700_000_000}}, "is a moment.*ISO 8601"),
+        ({"heartbeat_at": {"$not": {"$lt": 5.0}}}, "is a moment"),
+        ({"duration": {"$gt": "60"}}, "number of seconds"),
+        ({"duration": True}, "number of seconds"),
+    ],
+)
+def test_fields_of_a_run_are_compared_with_what_they_hold(filters: Any, message: str) -> None:
+    """G41: W&B answers these with no runs."""
+    with pytest.raises(UsageError, match=message):
+        check_run_filters(filters)
+
+
+def test_what_fields_of_a_run_hold_may_be_compared() -> None:
+    filters = {
+        "state": {"$in": ["finished", None]},
+        "duration": {"$gt": 60, "$lt": 0.5},
+        "tags": "a",
+        "display_name": {"$regex": "^a"},
+        "group": {"$exists": False},
+        "config.state": 3,
+        "$and": [{"createdAt": {"$gt": "2024-05-01"}}],
+    }
+    assert check_run_filters(filters) == filters

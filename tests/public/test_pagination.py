@@ -41,6 +41,7 @@ def test_reading_goes_on_from_a_cursor() -> None:
 
 
 def test_an_empty_page_in_the_middle_is_no_end() -> None:
+    """G33."""
     pages = {
         None: Page((1, 2), "a", True),
         "a": Page((), "b", True),
@@ -60,6 +61,7 @@ def test_an_empty_page_in_the_middle_is_no_end() -> None:
     ids=["the same", "a circle", "none at all"],
 )
 def test_a_cursor_that_leads_nowhere_is_an_error(pages: dict[str | None, Page[int]]) -> None:
+    """G33."""
     with pytest.raises(CursorStuck, match="runs of e/p"):
         list(paginate(lambda cursor, _: pages[cursor], per_page=1, where="runs of e/p"))
 
@@ -114,6 +116,7 @@ def test_a_gateway_that_fails_for_one_node_too_is_not_asked_for_ever() -> None:
 
 
 def test_nodes_that_are_gone_are_left_out() -> None:
+    """G38."""
     connection: dict[str, Any] = {
         "edges": [{"node": {"id": 1}, "cursor": "a"}, {"node": None, "cursor": "b"}, None],
         "pageInfo": {"hasNextPage": True},

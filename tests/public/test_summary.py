@@ -20,6 +20,7 @@ class Owner:
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
         self.saves = 0
+        self.path = ["entity", "project", "run"]
 
     def _summary_values(self) -> dict[str, Any]:
         return self.values

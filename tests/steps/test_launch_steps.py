@@ -195,8 +195,83 @@ def test_an_item_that_failed_or_was_removed_ends_the_wait(api, project, queue, a
 def test_an_item_that_nobody_takes_times_out(api, project, queue):
     queued = steps.enqueue_job(api, queue=queue, project=project, docker_image="x")
     time = Time()
-    with pytest.raises(WaitTimeout, match="pending"):
+    with pytest.raises(WaitTimeout, match="still queued"):
         wait(api, queued, time)
     assert time.now == pytest.approx(100)
     with pytest.raises(UsageError, match="poll_interval"):
         wait(api, queued, time, poll_interval=0)
+
+
+def look(api, queued):
+    return steps.queued_run_status(
+        api, queue=queued.queue, item_id=queued.item_id, project=queued.project, run_id=queued.run_id
+    )
+
+
+def test_one_look_tells_how_far_a_job_is(api, project, queue, agent):
+    queued = steps.enqueue_job(api, queue=queue, project=project, docker_image="x", run_id="r")
+    before = look(api, queued)
+    assert (before.state, before.run) == ("queued", None)
+    assert before.to_json()["run"] is None
+    item_id, _ = agent.take()
+    api.create_run(run_id="r", project=project)
+    agent.ask(ACK, i=item_id, r="r")
+    after = look(api, queued)
+    assert (after.state, after.run.run_id, after.run.terminal) == ("running", "r", False)
+    assert json.loads(json.dumps(after.to_json()))["run"]["path"] == queued.path
+
+
+def test_a_job_that_queued_nothing_is_waited_for_by_its_run(api, project, queue):
+    api.create_run(run_id="r", project=project)
+    queued = steps.enqueue_job(api, queue=queue, project=project, docker_image="x", run_id="r")
+    assert queued.item_id == ""
+    time = Time(s25=lambda: steps.finish_run(api, run=queued.path))
+    assert wait(api, queued, time, run_id=queued.run_id).state == "finished"
+    with pytest.raises(UsageError, match="neither"):
+        wait(api, queued, time)
+
+
+def test_a_run_that_ended_badly_is_launched_again_when_asked(api, project, queue):
+    wanted = {"queue": queue, "project": project, "docker_image": "x", "run_id": "r"}
+    for number, name in enumerate(("r", "r-2"), start=1):
+        api.create_run(run_id=name, project=project)
+        steps.finish_run(api, run=f"{project}/{name}", exit_code=1)
+        assert steps.enqueue_job(api, **wanted).run_id == "r"
+        again = steps.enqueue_job(api, **wanted, relaunch=True)
+        assert (again.run_id, again.enqueued) == (f"r-{number + 1}", True)
+    api.create_run(run_id="r-3", project=project)
+    going_on = steps.enqueue_job(api, **wanted, relaunch=True)
+    assert (going_on.run_id, going_on.enqueued) == ("r-3", False)
+
+
+def test_a_job_that_nobody_took_is_taken_off_the_queue(api, project, queue):
+    queued = steps.enqueue_job(api, queue=queue, project=project, docker_image="x")
+    where = {"queue": queue, "project": project, "item_id": queued.item_id}
+    assert steps.cancel_queued_job(api, **where).action == "removed"
+    assert api.run_queue(api.default_entity, queue).items == []
+    assert steps.cancel_queued_job(api, **where).action == "ended"
+
+
+def test_a_job_that_became_a_run_is_asked_to_stop(api, project, queue, agent):
+    queued = steps.enqueue_job(api, queue=queue, project=project, docker_image="x")
+    where = {"queue": queue, "project": project, "item_id": queued.item_id}
+    agent.take()
+    api.create_run(run_id="r", project=project)
+    agent.ask(ACK, i=queued.item_id, r="r")
+    done = steps.cancel_queued_job(api, **where)
+    assert (done.action, done.path) == ("stopping", f"{api.default_entity}/{project}/r")
+    steps.finish_run(api, run=done.path, exit_code=255)
+    assert steps.cancel_queued_job(api, **where).action == "ended"
+
+
+def test_a_project_given_as_a_path_is_told_how_to_be_given(api, project, queue):
+    for call in (
+        lambda: steps.create_run(api, project="team/churn"),
+        lambda: steps.enqueue_job(api, queue=queue, project="team/churn", docker_image="x"),
+    ):
+        with pytest.raises(UsageError, match="entity='team', project='churn'"):
+            call()
+    with pytest.raises(UsageError, match="not the name"):
+        steps.create_run(api, project="/")
+    with pytest.raises(UsageError, match="not a run's id"):
+        steps.create_run(api, project=project, run_id=f"{project}/r")

@@ -129,7 +129,10 @@ def test_numbers_that_are_not_finite_are_bare_tokens(tmp_path: Path, append_even
 
 def test_steps_of_64_bits_and_below_zero_are_exact(tmp_path: Path, append_events, scalar_event, local_rows):
     steps = [0, -1, 2**62 + 1, -(2**63), 2**63 - 1, 127, 128]
-    append_events(tmp_path / NAME, [scalar_event("x", 1, step, 1.0) for step in steps])
+    version = Event(
+        wall_time=1.0, file_version="brain.Event:2"
+    )  # without it, steps that go back are a restart
+    append_events(tmp_path / NAME, [version, *[scalar_event("x", 1, step, 1.0) for step in steps]])
     assert [row["global_step"] for row in local_rows(tmp_path)] == steps
 
 

@@ -18,6 +18,8 @@ from wandb_ops.tensorboard.holding import before_open_rows
 from wandb_ops.tensorboard.merge import merged
 from wandb_ops.tensorboard.reading import DirectoryReader
 
+VERSION = Event(wall_time=1.0, file_version="brain.Event:2")  # every writer begins with it
+
 
 def value_of(kind, tag, number):
     if kind == "scalar":
@@ -71,7 +73,7 @@ def write(folder, append_events, events, cuts):
     """The events in one file per part; a writer closes one file before it opens the next."""
     bounds = [0, *sorted(cuts), len(events)]
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
-        append_events(folder / f"events.out.tfevents.{100 + number}.h", events[start:end])
+        append_events(folder / f"events.out.tfevents.{100 + number}.h", [VERSION, *events[start:end]])
 
 
 @settings(max_examples=60, deadline=None)
@@ -120,7 +122,7 @@ def test_a_wrong_byte_costs_only_the_event_that_it_is_in(tmp_path_factory, appen
     write(damaged, append_events, [*events, closing], [])
     write(without, append_events, [*events[:hit], *events[hit + 1 :], closing], [])
     (path,) = damaged.iterdir()
-    start = sum(len(event.SerializeToString()) + 16 for event in events[:hit])
+    start = sum(len(event.SerializeToString()) + 16 for event in [VERSION, *events[:hit]])
     size = len(events[hit].SerializeToString()) + 16
     torn = bytearray(path.read_bytes())
     torn[start + data.draw(st.integers(0, size - 1))] ^= 1 << data.draw(st.integers(0, 7))

@@ -17,6 +17,7 @@ from wandb_ops.tensorboard.discover import find_directories
 from wandb_ops.tensorboard.merge import merged
 from wandb_ops.tensorboard.reading import DirectoryReader
 
+VERSION = Event(wall_time=1.0, file_version="brain.Event:2")  # every writer begins with it
 NAME = "events.out.tfevents.1700000000.host"
 
 
@@ -27,6 +28,7 @@ def bare(rows):
 
 def test_consecutive_values_of_one_step_share_a_row(tmp_path: Path, append_events, scalar_event, local_rows):
     events = [
+        VERSION,
         scalar_event("loss", 1, 0, 1000.0),
         scalar_event("acc", 0.5, 0, 1001.0),
         scalar_event("loss", 2, 1, 1002.0),
@@ -212,7 +214,7 @@ def test_any_cut_gives_a_prefix_and_any_resume_the_rest(tmp_path_factory, append
     events = [scalar_event(f"t{n % 2}", n, step, 100.0 + n) for n, step in enumerate(steps)]
     parting = data.draw(st.integers(0, len(events)))
     files = [
-        append_events(folder / "events.out.tfevents.1.h", events[:parting]),
+        append_events(folder / "events.out.tfevents.1.h", [VERSION, *events[:parting]]),
         append_events(folder / "events.out.tfevents.2.h", events[parting:]),
     ]
     sizes = {file.name: file.stat().st_size for file in files}

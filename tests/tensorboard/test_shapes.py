@@ -7,6 +7,7 @@ import math
 import random
 import struct
 
+import google_crc32c
 import numpy as np
 import pytest
 import tensorboardX
@@ -14,6 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
 
 from wandb_ops.tensorboard import crc, records, shapes
 from wandb_ops.tensorboard.columns import Context
@@ -55,10 +59,39 @@ def images(draw):
 
 
 @st.composite
+def tensors(draw):
+    """A tensor as TF2 writes them, and as nobody should: other plugins, shapes, types, counts of strings."""
+    plugin = draw(st.sampled_from(["histograms", "histograms", "images", "images", "text", "audio", "", "x"]))
+    if draw(st.booleans()):
+        bins = draw(st.sampled_from([0, 1, 3, 30, 512, 513]))
+        shape = draw(st.sampled_from([(bins, 3), (bins, 3), (bins, 3), (3, bins), (bins * 3,), ()]))
+        rows = np.full(bins * 3, draw(DOUBLES)) + np.arange(bins * 3)
+        proto = TensorProto(dtype=draw(st.sampled_from([2, 2, 2, 1, 9])), tensor_content=rows.tobytes())
+    else:
+        sizes = [draw(st.sampled_from([b"7", b"300", b"", b"-1"])) for _ in range(2)]
+        magic = draw(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b""]))
+        strings = [*sizes, *[magic + draw(st.binary(max_size=200)) for _ in range(draw(st.integers(0, 3)))]]
+        strings = strings[draw(st.sampled_from([0, 0, 1, 2])) :]
+        shape = draw(st.sampled_from([(len(strings),), (len(strings),), (), (1,), (len(strings), 1), (5,)]))
+        proto = TensorProto(dtype=7, string_val=strings)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    if not shape and draw(st.booleans()):
+        proto.tensor_shape.SetInParent()
+    value = Summary.Value(tag=draw(st.text(max_size=4)), tensor=proto)
+    if draw(st.integers(0, 5)):
+        value.metadata.plugin_data.plugin_name = plugin
+        value.metadata.summary_description = draw(st.text(max_size=3))
+    return value
+
+
+@st.composite
 def events(draw):
     """The serialized event of one of them, sometimes with more in it or a wrong byte."""
     most = draw(st.sampled_from([1, 1, 1, 2]))
-    values = draw(st.lists(st.one_of(histograms(), images()), min_size=1, max_size=most))
+    values = draw(
+        st.lists(st.one_of(histograms(), images(), tensors(), tensors()), min_size=1, max_size=most)
+    )
     if draw(st.integers(0, 4)) == 0:
         values[0].metadata.CopyFrom(SummaryMetadata(display_name="shown"))
     event = Event(
@@ -68,6 +101,10 @@ def events(draw):
     if draw(st.integers(0, 3)) == 0:
         data[draw(st.integers(0, min(60, len(data) - 1)))] ^= 1 << draw(st.integers(0, 7))
     return bytes(data)
+
+
+def files_of(extra):
+    return [(file.name, bytes(file.data)) for file in extra.files]
 
 
 def decoded(payload, *, by_shape):
@@ -83,7 +120,7 @@ def decoded(payload, *, by_shape):
         columns.wall.tobytes(),
         columns.step.tolist(),
         [context.tags.tags[tag] for tag in columns.tag],
-        [(json.loads(extra.text), extra.files) for extra in columns.extras],
+        [(json.loads(extra.text), files_of(extra)) for extra in columns.extras],
         where.tolist(),
         dict(context.left_out),
     )
@@ -113,6 +150,57 @@ def test_what_writers_write_has_the_usual_shape(tmp_path, load_events):
         for nth, step in enumerate((0, 1, 300, 70_000))
         for which, tag in enumerate((b"layer/weights", b"picture"))
     ]
+
+
+def test_what_tf2_writes_has_the_usual_shape_too():
+    """By TensorBoard's own makers of TF2 summaries; images as TF2's own writer was seen to write them."""
+    rng = np.random.default_rng(0)
+    image = Summary.Value(
+        tag="picture", tensor=TensorProto(dtype=7, string_val=[b"8", b"9", b"\xff\xd8\xff.."])
+    )
+    image.tensor.tensor_shape.dim.add(size=3)
+    image.metadata.plugin_data.plugin_name = "images"
+    made = [
+        histogram_pb("weights", rng.normal(size=100)),
+        text_pb("note", "a text"),
+        text_pb("notes", np.array(["one", "two"])),
+        Summary(value=[image]),
+    ] * 4
+    payloads = [
+        Event(wall_time=5.0 + n, step=n * 100, summary=summary).SerializeToString()
+        for n, summary in enumerate(made)
+    ]
+    data = b"".join(payloads)
+    offsets = [len(b"".join(payloads[:n])) for n in range(len(payloads))]
+    sizes = [len(payload) for payload in payloads]
+    assert sorted(shapes.find(data, offsets, sizes)) == list(range(16))
+    context = Context()
+    columns, _ = decode_records(data, offsets, sizes, range(16), context)
+    values = [json.loads(extra.text) for extra in columns.extras]
+    assert columns.step.tolist() == [n * 100 for n in range(16)]
+    assert values[1:3] == ["a text", ["one", "two"]]
+    (table,) = [np.frombuffer(v.tensor.tensor_content).reshape(-1, 3) for v in made[0].value]
+    assert values[0]["values"] == table[:, 2].tolist()
+    assert values[0]["bins"] == [*table[:, 0].tolist(), table[-1, 1]]
+    assert (values[3]["width"], values[3]["height"], values[3]["format"]) == (8, 9, "jpg")
+    assert bytes(columns.extras[3].files[0].data) == b"\xff\xd8\xff.."
+
+
+@pytest.mark.parametrize("rows", [20, 200])
+@pytest.mark.parametrize("length", [1_200, 7_000, 12_345, 50_000])
+def test_long_rows_that_are_shortened_keep_their_crc(rows, length):
+    rng = np.random.default_rng(rows)
+    width = crc.padded_width(length)
+    block = np.zeros((rows, width), dtype=np.uint8)
+    block[:, width - length :] = rng.integers(0, 256, (rows, length))
+    expected = [masked_crc32c_of(row[width - length :].tobytes()) for row in block]
+    assert block.size < crc._WORTH_SHORTENING or length > 2 * crc._SHORTENED
+    assert crc.masked_crc_rows(block, length).tolist() == expected
+
+
+def masked_crc32c_of(data):
+    value = google_crc32c.value(data)
+    return ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @pytest.fixture(params=["crc32c", "google_crc32c", "numpy"])

@@ -169,10 +169,10 @@ def test_n5_a_download_that_moves_may_take_longer_than_the_deadline(
     make_transport: Make, fault_server: FaultServer
 ) -> None:
     """Bytes that arrive extend the time: a large file over a slow line is no fault."""
-    fault_server.on(None, Answer(body=b"x" * (4 << 20)), nth=None)
+    fault_server.on(None, Answer(body=b"x" * (16 << 20)), nth=None)
     time = FakeTime(step=0.5)
     transport = make_transport(fault_server, clock=time.clock, sleep=time.sleep, timeout=20.0)
-    assert transport.download("/f", io.BytesIO(), where="f") == 4 << 20
+    assert transport.download("/f", io.BytesIO(), where="f") == 16 << 20
     assert time.now > 1000.0 + 20.0
 
 

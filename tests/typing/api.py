@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import wandb_ops as wandb
@@ -11,17 +12,28 @@ from wandb_ops.public import (
     Agent,
     ArtifactCollection,
     ArtifactManifestEntry,
+    ArtifactType,
+    Automation,
     BetaReport,
     ConsoleLogLine,
+    DownloadHistoryResult,
     File,
     Job,
+    Member,
+    Organization,
     Project,
     QueuedRun,
+    Registry,
     Run,
     RunQueue,
     Runs,
+    SlackIntegration,
     Sweep,
+    Team,
+    TeamMember,
     User,
+    UserMember,
+    WebhookIntegration,
 )
 
 
@@ -134,3 +146,107 @@ def handle(api: wandb.Api) -> str | None:
 def travel(api: wandb.Api) -> wandb.Api:
     copy: wandb.Api = pickle.loads(pickle.dumps(api))
     return copy
+
+
+def exports(run: Run) -> list[Path]:
+    result: DownloadHistoryResult = run.download_history_exports("folder")
+    live: bool = result.contains_live_data
+    failures: dict[Path, str] | None = result.errors
+    try:
+        run.download_history_exports(Path("folder"), require_complete_history=True)
+    except wandb.IncompleteRunHistoryError as error:
+        missing: int = error.expected - error.received
+        del missing
+    text: str = run.json_config
+    shown: bool = run.display(height=100)
+    del live, failures, text, shown
+    return result.paths
+
+
+def light(api: wandb.Api) -> list[dict[str, Any]]:
+    runs: Runs = api.runs("team/project", lazy=True)
+    first: Run = runs.next()
+    runs.upgrade_to_full()
+    place: str | None = runs.cursor
+    rest: Runs = api.runs("team/project", start=place)
+    more: bool = rest.more
+    pending: Run = Run.create(api, project="project", state="pending")
+    del first, more, pending
+    return [run.config for run in runs]
+
+
+def accounts(api: wandb.Api) -> str:
+    team: Team = api.create_team("team")
+    invited: bool = team.invite("ann@example.org", admin=True)
+    robot: Member = team.create_service_account("robot")
+    key: str | None = robot.api_key
+    members: list[Member] = team.members
+    user: User = api.create_user("ann@example.org", admin=False)
+    found: User | None = api.user("ann")
+    several: list[User] = api.users("ann")
+    organization: Organization = api.organization()
+    entity: str = organization.org_entity.name
+    del invited, key, members, found, several, entity
+    return user.generate_api_key("laptop")
+
+
+def registries(api: wandb.Api, user: User, team: Team) -> None:
+    registry: Registry = api.create_registry("model", "organization", artifact_types=["model"])
+    chained: Registry = registry.add_members(user, team, "VXNlcjox").update_member(team, role="admin")
+    users: list[UserMember] = chained.user_members()
+    teams: list[TeamMember] = registry.team_members()
+    every: list[UserMember | TeamMember] = registry.members()
+    role: str = users[0].role
+    name: str | None = users[0].user.username
+    registry.remove_members(*every)
+    registry.description = "about"
+    registry.visibility = "organization"
+    registry.save()
+    collections: list[ArtifactCollection] = list(registry.collections(filter={"name": "mine"}))
+    versions: list[wandb.Artifact] = list(api.registries().collections().versions(filter={"alias": "best"}))
+    listed: list[Registry] = api.registries(filter={"name": {"$regex": "model"}}, order="-name")[:3]
+    types: list[ArtifactType] = list(api.artifact_types("team/project"))
+    del teams, role, name, collections, versions, listed, types
+    registry.delete()
+
+
+def automations(api: wandb.Api, project: Project) -> Automation:
+    hook: WebhookIntegration = api.webhook_integrations("team")[0]
+    slack: SlackIntegration = api.slack_integrations(entity="team")[0]
+    event = wandb.AutomationEvent.run_metric(project, "loss", ">", 1, agg="avg", window=5)
+    made: Automation = api.create_automation(
+        wandb.NewAutomation(event, wandb.AutomationAction.webhook(hook, {"a": 1})), name="watch"
+    )
+    changed: Automation = api.update_automation(
+        made, enabled=False, action=wandb.AutomationAction.notification(slack, title="t", severity="WARN")
+    )
+    every: list[Automation] = list(api.automations("team"))
+    one: Automation = api.automation("watch", entity="team")
+    gone: bool = api.delete_automation(one)
+    del every, gone
+    return changed
+
+
+def charts(api: wandb.Api) -> str:
+    return api.create_custom_chart("team", "bars", "Bars", "vega2", "private", {"mark": "bar"})
+
+
+def paths(api: wandb.Api) -> None:
+    found: Project | Run | Sweep | BetaReport = api.from_path("team/project/run")
+    board: Run = api.sync_tensorboard("logs", run_id="id")
+    jobs: list[dict[str, Any]] = api.list_jobs("team", "project")
+    del found, board, jobs
+    api.create_project("project", "team")
+    api.flush()
+
+
+def words(api: wandb.Api) -> str:
+    try:
+        api.run("team/project/id")
+    except wandb.UsageTypeError as error:
+        kind: TypeError | ValueError = error
+        return str(kind)
+    except wandb.ProtocolError as error:
+        again: bool = error.retryable
+        return str(again)
+    return ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wandb_ops.steps import ExportResult, NotTakenInfo, ProjectExportResult
 
 _FORMATS = ["parquet", "csv", "jsonl", "delta"]
-_PARTS = ["runs", "history", "system", "files"]
+_PARTS = ["runs", "history", "system", "files", "artifacts"]
 _SHOWN = 20  # names in a list for people; --json has all
 
 
@@ -41,6 +41,13 @@ def _project_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _format_option = click.option("--format", "file_format", type=click.Choice(_FORMATS))
+# A file, because what stands on a command line is seen by everybody on the machine.
+_options_option = click.option(
+    "--storage-options",
+    type=click.File("r"),
+    help="JSON file with the options of the store that TO is in, credentials among them; - for stdin."
+    " Default: what stands in the environment.",
+)
 
 
 @click.command()
@@ -50,6 +57,7 @@ _format_option = click.option("--format", "file_format", type=click.Choice(_FORM
 @_project_options
 @click.option("--shard", help="One of the shards of `plan --json`, as JSON: take only its runs.")
 @click.option("--force", is_flag=True, help="Fetch even what has not changed.")
+@_options_option
 @json_option
 def export(
     what: str,
@@ -61,17 +69,23 @@ def export(
     include: tuple[str, ...],
     shard: str | None,
     force: bool,
+    storage_options: Any,
     as_json: bool,
 ) -> None:
-    """Write the exact history of a run (entity/project/run_id) to the file TO, or a whole project
+    """Write the exact history of a run (entity/project/run_id) to the file or lake TO, or a whole project
     (entity/project) to the folder or lake TO."""
+    options = _options(storage_options)
     if what.strip("/").count("/") == 2:
-        if file_format == "delta" or shard or filters or include:
-            raise UsageError(
-                f"{what!r} is one run: --format delta, --shard, --filters, --include are for projects"
-            )
+        if shard or filters or include:
+            raise UsageError(f"{what!r} is one run: --shard, --filters, --include are for projects")
         one = steps.export_history(
-            client(), run=what, to=to, format=file_format, keys=keys or None, force=force
+            client(),
+            run=what,
+            to=to,
+            format=file_format,
+            keys=keys or None,
+            force=force,
+            storage_options=options,
         )
         show(one, as_json=as_json, people=lambda: _show_run(one))
         return
@@ -82,6 +96,7 @@ def export(
         to=to,
         shard=json_object(shard),
         force=force,
+        storage_options=options,
         **_request(entity, filters, keys, include, file_format),
     )
     show(done, as_json=as_json, people=lambda: _show_project(done))
@@ -97,6 +112,7 @@ def export(
 @_project_options
 @click.option("--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Parts at most.")
 @click.option("--force", is_flag=True, help="As if everything had changed.")
+@_options_option
 @json_option
 def plan(
     project: str,
@@ -108,6 +124,7 @@ def plan(
     include: tuple[str, ...],
     shards: int,
     force: bool,
+    storage_options: Any,
     as_json: bool,
 ) -> None:
     """Say what `export PROJECT TO` would fetch; fetches no history."""
@@ -118,6 +135,7 @@ def plan(
         to=to,
         shards=shards,
         force=force,
+        storage_options=_options(storage_options),
         **_request(entity, filters, keys, include, file_format),
     )
 
@@ -141,6 +159,7 @@ def plan(
 @click.argument("to")
 @_format_option
 @_project_options
+@_options_option
 @json_option
 def verify(
     project: str,
@@ -150,6 +169,7 @@ def verify(
     filters: str | None,
     keys: tuple[str, ...],
     include: tuple[str, ...],
+    storage_options: Any,
     as_json: bool,
 ) -> None:
     """Read the export of PROJECT in TO again, and compare it with its marks and with the server.
@@ -158,7 +178,11 @@ def verify(
     """
     entity, project = split_project(project, entity)
     found = steps.verify_export(
-        client(), project=project, to=to, **_request(entity, filters, keys, include, file_format)
+        client(),
+        project=project,
+        to=to,
+        storage_options=_options(storage_options),
+        **_request(entity, filters, keys, include, file_format),
     )
 
     def people() -> None:
@@ -189,12 +213,15 @@ def verify(
 @click.option(
     "--max", "greatest", multiple=True, metavar="METRIC", help="Rank by this; the greatest is best."
 )
+@click.option("--last", "lasts", multiple=True, metavar="METRIC", help="Show the last value of this.")
+@click.option("--mean", "means", multiple=True, metavar="METRIC", help="Show the mean of this.")
 @click.option("--filters", help="W&B filter as JSON.")
 @click.option("--at", help="ISO 8601 time the snapshot is for; default: now.")
 @click.option(
     "--format", "file_format", type=click.Choice(["parquet", "delta"]), default="parquet", show_default=True
 )
 @click.option("--report", help="Also write an HTML page with charts to this file.")
+@_options_option
 @json_option
 def snapshot(
     project: str,
@@ -202,15 +229,21 @@ def snapshot(
     entity: str | None,
     least: tuple[str, ...],
     greatest: tuple[str, ...],
+    lasts: tuple[str, ...],
+    means: tuple[str, ...],
     filters: str | None,
     at: str | None,
     file_format: Any,
     report: str | None,
+    storage_options: Any,
     as_json: bool,
 ) -> None:
     """Write one row per run of PROJECT to a Parquet file in folder TO, or to the lake TO."""
     entity, project = split_project(project, entity)
-    metrics: dict[str, Any] = {**dict.fromkeys(least, "min"), **dict.fromkeys(greatest, "max")}
+    metrics: dict[str, Any] = {}
+    for goal, names in (("min", least), ("max", greatest), ("last", lasts), ("mean", means)):
+        for name in names:
+            metrics.setdefault(name, []).append(goal)
     result = steps.snapshot(
         client(),
         project=project,
@@ -221,6 +254,7 @@ def snapshot(
         at=at,
         format=file_format,
         report=report,
+        storage_options=_options(storage_options),
     )
 
     def people() -> None:
@@ -243,6 +277,14 @@ def snapshot(
                 ["metric", "best", "run", "value", "change"],
                 [(b.metric, b.goal, b.display_name, b.value, b.delta) for b in result.best],
             )
+        if result.changes and result.previous:
+            table(
+                ["metric", "of", "runs", "changed", "changed most", "to", "by"],
+                [
+                    (c.metric, c.goal, c.runs, c.changed, c.display_name, c.value, c.delta)
+                    for c in result.changes
+                ],
+            )
 
     show(result, as_json=as_json, people=people)
 
@@ -254,12 +296,13 @@ def lake() -> None:
 
 @lake.command()
 @click.argument("to")
+@_options_option
 @json_option
-def optimize(to: str, as_json: bool) -> None:
+def optimize(to: str, storage_options: Any, as_json: bool) -> None:
     """Join the small files of many commits in the lake TO into large ones."""
     from wandb_ops.export import optimize_lake
 
-    done = optimize_lake(to)
+    done = optimize_lake(to, storage_options=_options(storage_options))
     if as_json:
         click.echo(json.dumps(done, indent=2))
     else:
@@ -273,16 +316,30 @@ def optimize(to: str, as_json: bool) -> None:
 @click.argument("to")
 @click.option("--keep-hours", type=click.IntRange(min=0), default=168, show_default=True)
 @click.option("--dry-run", is_flag=True, help="Only name the files.")
+@_options_option
 @json_option
-def vacuum(to: str, keep_hours: int, dry_run: bool, as_json: bool) -> None:
+def vacuum(to: str, keep_hours: int, dry_run: bool, storage_options: Any, as_json: bool) -> None:
     """Delete files of the lake TO that no version of the last hours needs."""
     from wandb_ops.export import vacuum_lake
 
-    done = vacuum_lake(to, keep_hours=keep_hours, dry_run=dry_run)
+    done = vacuum_lake(to, keep_hours=keep_hours, dry_run=dry_run, storage_options=_options(storage_options))
     if as_json:
         click.echo(json.dumps(done, indent=2))
     else:
         table(["table", "files"], [(name, len(files)) for name, files in done.items()])
+
+
+def _options(file: Any) -> dict[str, Any] | None:
+    """What a file of storage options holds; it is not quoted when it is wrong."""
+    if file is None:
+        return None
+    try:
+        found = json.loads(file.read())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{file.name} holds no JSON object of storage options")
+    return found
 
 
 def _request(
@@ -301,8 +358,8 @@ def _show_run(result: ExportResult) -> None:
     pairs(
         [
             ("run", f"{result.path} ({result.state})"),
-            ("file", result.uri),
-            ("rows", f"{result.rows} in {len(result.columns)} columns, {size(result.bytes)}"),
+            ("table" if result.format == "delta" else "file", result.uri),
+            ("rows", f"{result.rows} in {len(result.columns)} columns" + _and_size(result.bytes)),
             ("steps", f"{result.first_step} to {result.last_step}"),
             ("sha256", result.sha256),
             ("action", result.action if result.complete else f"{result.action}; the run is still growing"),
@@ -319,6 +376,7 @@ def _show_project(result: ProjectExportResult) -> None:
             ("runs", f"{result.runs}: {result.written} parts written, {result.unchanged} unchanged"),
             ("rows", f"{result.rows} of history, {result.system_rows} of system metrics"),
             ("files", f"{result.files}" if result.files else ""),
+            ("artifacts", f"{result.artifacts} versions" if result.artifacts else ""),
             ("bytes", size(result.bytes) if result.bytes else ""),
             ("deleted upstream", _names(result.deleted_upstream)),
             ("left out", counts(result.left_out)),
@@ -326,6 +384,10 @@ def _show_project(result: ProjectExportResult) -> None:
     )
     if result.not_taken:
         table(["not taken", "of run", "because"], [_because(one) for one in result.not_taken[:_SHOWN]])
+
+
+def _and_size(count: int) -> str:
+    return f", {size(count)}" if count else ""
 
 
 def _because(one: NotTakenInfo) -> tuple[str, str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
 
 import click
 
@@ -15,6 +18,8 @@ from wandb_ops.cli.steps import finish, queue, runs, wait
 from wandb_ops.cli.tensorboard import sync_tensorboard
 from wandb_ops.redaction import redact, terminal_safe
 from wandb_ops.version import __version__
+
+_INTERRUPTED = 130
 
 
 class _Group(click.Group):
@@ -29,7 +34,7 @@ class _Group(click.Group):
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
             click.echo("wandb-ops: interrupted; the same command can be given again", err=True)
-            ctx.exit(130)
+            ctx.exit(_INTERRUPTED)
 
 
 @click.group(
@@ -65,4 +70,20 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console script."""
-    cli.main(args=sys.argv[1:], prog_name="wandb-ops")
+    try:
+        cli.main(args=sys.argv[1:], prog_name="wandb-ops")
+    except SystemExit as end:
+        if end.code == _INTERRUPTED and _others_work():
+            # Python would wait for their requests, which may take minutes to give up. What they leave behind
+            # is what a killed process leaves, and the next one clears away.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(_INTERRUPTED)
+        raise
+
+
+def _others_work() -> bool:
+    """Whether threads are left for which Python waits at its end."""
+    mine = threading.current_thread()
+    return any(thread is not mine and not thread.daemon for thread in threading.enumerate())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--project")
 @click.option("--entity")
 @click.option("--finish/--no-finish", default=True, show_default=True, help="End the run afterwards.")
+@click.option("--reopen", is_flag=True, help="With --no-finish: reopen a run that has ended.")
 @click.option("--follow", is_flag=True, help="Go on while the folder grows, until Ctrl-C, SIGTERM or --idle.")
 @click.option(
     "--idle",
@@ -55,6 +56,7 @@ def sync_tensorboard(
     project: str | None,
     entity: str | None,
     finish: bool,
+    reopen: bool,
     follow: bool,
     idle: float | None,
     poll: float,
@@ -80,6 +82,7 @@ def sync_tensorboard(
                     project=project,
                     entity=entity,
                     finish=finish,
+                    on_finished="resume" if reopen else "error",
                     prefixed_step=prefixed_step,
                     poll_interval=poll,
                     idle_limit=idle,
@@ -95,6 +98,7 @@ def sync_tensorboard(
                 project=project,
                 entity=entity,
                 finish=finish,
+                on_finished="resume" if reopen else "error",
                 prefixed_step=prefixed_step,
                 progress=tell,
             )

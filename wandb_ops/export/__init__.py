@@ -2,28 +2,38 @@
 
 ::
 
-    files     one run -> one file: decides whether anything is to be done, reads, writes, reports
-    engine    a project -> a folder or a lake: plans, fetches side by side, names what was not taken
-    project   what was asked for, what came of it, and what a destination must offer
-    filesink  a project as a folder of files
-    lakesink  a project as rows of Delta Lake tables
-    lake      Delta Lake tables: many writers, application transactions, widening columns, maintenance
-    listing   the runs of a project with all that tells whether they changed
-    stream    a history, laid down chunk by chunk and typed as a whole, in bounded memory
-    schema    tables that were typed apart, put together
-    parquet   Arrow tables -> Parquet whose footer says what it holds
-    text      rows -> CSV and JSON lines
-    runs      one row per run, its config and summary; projectruns: as it grows from export to export
-    runfiles  the files that runs saved
-    report    a snapshot as one HTML page
-    metadata  what a footer says, and the fingerprint that tells a changed run from an unchanged one
-    digest    a checksum of rows, whatever file they stand in
-    targets   local path, file:// URL or object store: one way to look at and to publish a file
-    atomic    a local file appears whole or not at all
-    buffers   numbers of Arrow arrays without pandas
-    naming    file names from names that others chose
-    limit     so many requests at once, whoever makes them; progress: bars for people who look
-    verify    does a file still hold what its footer says; verify_project: and a whole export
+    one run
+      files         -> one file: decides whether anything is to be done, reads, writes, reports
+      lakerun       -> a lake
+    a project
+      engine        brings runs to a folder or a lake;  crew: the workers, side by side;  planning: how much
+      project       what was asked for, what came of it, and what a destination must offer
+      listing       the runs, page by page, with all that tells whether they changed
+      together      small histories of many runs in one request
+      filesink      a folder of files;  lakesink: rows of Delta Lake tables
+      tables        runs, artifacts, lineage: rows of many runs, as they grow from export to export
+      loose         what stays files whatever the format: runfiles, artifactfiles (artifactlist knows them)
+    a lake
+      lake          many writers, application transactions, one commit after the other
+      lakecolumns   which column a key goes to, and how it widens;  lakecare: maintenance
+      lakesnapshot  the table of snapshots
+    a snapshot
+      snapshots     what it says;  metrics: of each run, by summary or history
+      keepers       where it is kept;  report: as one HTML page
+    rows
+      stream        a history, laid down chunk by chunk and typed as a whole, in bounded memory
+      spool         many tables become one, in bounded memory;  schema: tables typed apart, put together
+      runs          one row per run, its config and summary
+      parquet       Arrow tables -> Parquet whose footer says what it holds;  text: CSV and JSON lines
+      metadata      what a footer says, and the fingerprint that tells a changed run from an unchanged one
+      digest        a checksum of rows, whatever file they stand in;  buffers: numbers without pandas
+    places
+      places        a destination with the options of its store, credentials among them
+      targets       local path, file:// URL or object store: one way to look at and to publish a file
+      atomic        a local file appears whole or not at all;  tree: folders of downloaded files
+      naming        file names from names that others chose;  scope: which project is meant
+    limit           so many requests at once, whoever makes them;  progress: bars for people who look
+    verify          does a file still hold what its footer says;  verify_project: and a whole export
 """
 
 from __future__ import annotations
@@ -34,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wandb_ops.export.engine import export_project, plan_export
     from wandb_ops.export.files import Exported, export_run
-    from wandb_ops.export.lake import optimize_lake, vacuum_lake
+    from wandb_ops.export.lakecare import optimize_lake, vacuum_lake
     from wandb_ops.export.project import ExportPlan, NotTaken, ProjectExport
     from wandb_ops.export.verify import Verified, verify_file
     from wandb_ops.export.verify_project import ProjectVerified, verify_export
@@ -65,9 +75,9 @@ _ON_FIRST_USE = {
     "Verified": "verify",
     "export_project": "engine",
     "export_run": "files",
-    "optimize_lake": "lake",
+    "optimize_lake": "lakecare",
     "plan_export": "engine",
-    "vacuum_lake": "lake",
+    "vacuum_lake": "lakecare",
     "verify_export": "verify_project",
     "verify_file": "verify",
 }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import threading
-from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import AuthenticationError, Error, UsageError
+from wandb_ops.export.artifactfiles import VersionPlace
+from wandb_ops.export.crew import Crew, Item
 from wandb_ops.export.limit import CONCURRENCY, LimitedTransport
-from wandb_ops.export.listing import Listed, listed_runs, runs_named
+from wandb_ops.export.listing import Listing
+from wandb_ops.export.loose import path_below
+from wandb_ops.export.places import placed
+from wandb_ops.export.planning import Work, run_ids
 from wandb_ops.export.progress import shown_progress
 from wandb_ops.export.project import (
     DEFAULT,
@@ -21,42 +24,24 @@ from wandb_ops.export.project import (
     NotTaken,
     ProjectExport,
     ProjectRequest,
-    RunsOutcome,
     Taken,
 )
 from wandb_ops.export.scope import project_of, project_url
+from wandb_ops.export.tables import ArtifactsTable, LineageTable, RunsTable
+from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from wandb_ops.export.project import PerRun, ProjectFormat, What
+    from wandb_ops.export.listing import Listed, ListedPage
+    from wandb_ops.export.progress import Progress
+    from wandb_ops.export.project import ProjectFormat, What
+    from wandb_ops.export.tables import ProjectTable
     from wandb_ops.public.api import Api
     from wandb_ops.transport.session import Transport
 
 logger = logging.getLogger("wandb_ops.export")
-
-_PAGE_ROWS = 1000  # history rows per request
-_LIST_PAGE = 200  # runs per request
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # the next run would fare no better
-_HELD_ROWS = 250_000  # rows that a destination may hold back for one commit
-_HELD_PARTS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One part of one run."""
-
-    listed: Listed
-    what: PerRun
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has, as far as known."""
-        counts = self.listed.counts
-        if counts is None or self.what == "files":
-            return 0
-        return counts.history_lines if self.what == "history" else counts.events_lines or 0
 
 
 def export_project(
@@ -73,6 +58,7 @@ def export_project(
     force: bool = False,
     concurrency: int = CONCURRENCY,
     progress: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> ProjectExport:
     """Bring a project to `to`: what is there already and has not changed costs no request of its own.
 
@@ -88,19 +74,25 @@ def export_project(
         filters: Only runs that match, in W&B's filter language.
         keys: History columns to keep; None keeps all. Rows with at least one of them are taken.
         format: One file per run ("parquet", "csv", "jsonl"), or Delta Lake tables ("delta").
-        include: What to take: "runs" (config, summary, state), "history", "system" (system metrics), "files".
-        shard: One of the `shards` of a plan: take only its runs. The first shard writes the table of runs.
+        include: What to take: "runs" (config, summary, state), "history", "system" (system metrics), "files",
+            "artifacts" (those that the runs logged, with their files; those that they used are listed).
+        shard: One of the `shards` of a plan: take only its runs. The first shard writes the tables of runs
+            and artifacts.
         force: Fetch even what has not changed.
         concurrency: Requests at once.
         progress: Show bars; None does when stderr is a terminal.
+        storage_options: Options of the store that `to` is in, credentials among them, by the names of fsspec
+            or of object_store; None takes them from the environment. They are written nowhere.
 
     Raises:
         UsageError: Arguments that make no sense, or a destination that holds something else.
         NotFoundError: There is no such project.
         AuthenticationError: The key is refused.
     """
-    engine = _Engine(api, project, to, entity, filters, keys, format, include, force, concurrency)
-    return engine.run(shard, progress)
+    request = request_of(
+        api, project, placed(to, storage_options), entity, filters, keys, format, include, force=force
+    )
+    return _Engine(api, request, concurrency).run(shard, progress)
 
 
 def plan_export(
@@ -116,8 +108,10 @@ def plan_export(
     shards: int = 1,
     force: bool = False,
     concurrency: int = CONCURRENCY,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> ExportPlan:
-    """What `export_project` with the same arguments would fetch; only the list of runs is asked for.
+    """What `export_project` with the same arguments would fetch; only the list of runs is asked for, and with
+    "artifacts" what they logged.
 
     Args:
         shards: How many parts of about equal work to make at most. There is always at least one, for the
@@ -125,78 +119,95 @@ def plan_export(
     """
     if shards < 1:
         raise UsageError(f"shards must be at least 1, not {shards}")
-    return _Engine(api, project, to, entity, filters, keys, format, include, force, concurrency).plan(shards)
+    request = request_of(
+        api, project, placed(to, storage_options), entity, filters, keys, format, include, force=force
+    )
+    return _Engine(api, request, concurrency).plan(shards)
+
+
+def request_of(
+    api: Api,
+    project: str,
+    to: str | os.PathLike[str],
+    entity: str | None,
+    filters: Mapping[str, Any] | None,
+    keys: Sequence[str] | None,
+    format: ProjectFormat,
+    include: Sequence[What],
+    *,
+    force: bool = False,
+) -> ProjectRequest:
+    """What was asked for, with the entity that is meant."""
+    entity, project = project_of(api, project, entity)
+    return ProjectRequest(
+        entity=entity,
+        project=project,
+        to=to,
+        format=format,
+        filters=filters,
+        keys=keys,
+        include=include,
+        force=force,
+    )
 
 
 @dataclass
 class _Tally:
-    """What came of it, run by run."""
+    """What came of it; counted, because there may be very many."""
 
-    taken: list[Taken] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
     not_taken: list[NotTaken] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     deleted: tuple[str, ...] = ()
+    looked_at: int = 0
 
     def add(self, outcomes: Iterable[Taken | NotTaken]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Taken):
-                self.taken.append(outcome)
-            else:
-                logger.warning(
-                    "%s of run %s was not taken: %s", outcome.what, outcome.run_id, outcome.message
-                )
-                self.not_taken.append(outcome)
-
-    def rows(self, what: What) -> int:
-        return sum(t.rows for t in self.taken if t.what == what and t.action != "unchanged")
+        for one in outcomes:
+            if isinstance(one, NotTaken):
+                logger.warning("%s of run %s was not taken: %s", one.what, one.run_id, one.message)
+                self.not_taken.append(one)
+                continue
+            self.left_out.update(one.left_out)
+            new = one.action != "unchanged"
+            if one.run_id:
+                self.counts["written" if new else "unchanged"] += 1
+            if new:
+                self.counts[f"{one.what} rows"] += one.rows
+                self.counts["bytes"] += one.bytes
+            self.counts["files"] += one.files
+            self.counts["artifacts"] += one.artifacts
 
 
 class _Engine:
-    def __init__(
-        self,
-        api: Api,
-        project: str,
-        to: str | os.PathLike[str],
-        entity: str | None,
-        filters: Mapping[str, Any] | None,
-        keys: Sequence[str] | None,
-        format: ProjectFormat,
-        include: Sequence[What],
-        force: bool,
-        concurrency: int,
-    ) -> None:
+    def __init__(self, api: Api, request: ProjectRequest, concurrency: int) -> None:
         if concurrency < 1:
             raise UsageError(f"concurrency must be at least 1, not {concurrency}")
-        entity, project = project_of(api, project, entity)
-        self.request = ProjectRequest(
-            entity=entity,
-            project=project,
-            to=to,
-            format=format,
-            filters=filters,
-            keys=keys,
-            include=include,
-            force=force,
-        )
-        self.transport: Transport = LimitedTransport(api.transport, concurrency)
+        self.request = request
+        self.transport = LimitedTransport(api.transport, concurrency)
         self.concurrency = concurrency
-        self.destination = destination_for(self.transport, self.request)
-        self.url = project_url(api.transport.settings.app_url, entity, project)
-        self._stop = threading.Event()
+        self.destination = destination_for(self.transport, request)
+        self.crew = Crew(self.destination, request, self.transport, concurrency)
+        self.listing = Listing(
+            self.transport, request.entity, request.project, request.filters, files="files" in request.include
+        )
+        self.url = project_url(api.transport.settings.app_url, request.entity, request.project)
 
     def run(self, shard: Mapping[str, Any] | None, progress: bool | None) -> ProjectExport:
+        pages = self._pages(shard)  # a shard that is none is refused before anything else
         self.destination.check()
         tally = _Tally()
-        listed = list(self._listed(shard))
-        items = list(self._items(listed, shard))
-        rows = sum(item.rows for item in items)
-        with shown_progress(self.request.project, runs=len(items), rows=rows, wanted=progress) as bars:
-            for item, outcomes in self._outcomes(items):
+        with ExitStack() as stack:
+            tables = self._tables(shard)
+            for table in tables:
+                stack.callback(table.close)
+            bars = stack.enter_context(shown_progress(self.request.project, wanted=progress))
+            items = self._items(pages, shard, tables, tally, bars)
+            for item, outcomes in self.crew.outcomes(items):
                 tally.add(outcomes)
                 bars.advance(1, item.rows)
-        if "runs" in self.request.include and _is_first(shard):
-            self._put_runs(listed, tally)
-        result = self._result(len({item.listed.ref.run_id for item in items} or listed), tally)
+            for table in tables:
+                self._put(table, tally)
+        result = self._result(tally)
         logger.info(
             "%s: %d runs, %d written, %d unchanged, %d not taken",
             result.uri, result.runs, result.written, result.unchanged, len(result.not_taken),
@@ -205,125 +216,79 @@ class _Engine:
 
     def plan(self, shards: int) -> ExportPlan:
         self.destination.check()
-        listed = list(self._listed(None))
-        items = list(self._items(listed, None))
-        with ThreadPoolExecutor(self.concurrency, thread_name_prefix="wandb-plan") as pool:
-            changed = [
-                item for item, there in zip(items, pool.map(self._is_there, items), strict=True) if not there
-            ]
-        work: dict[str, int] = {}
-        for item in changed:
-            name = item.listed.ref.run_id
-            work[name] = work.get(name, 0) + item.rows + _PAGE_ROWS
+        work = Work(self.request)
+        with workers(self.concurrency, "wandb-plan") as pool:
+            for page in self.listing.pages():
+                items = [Item(one, what) for one in page.runs for what in self.request.per_run]
+                there = pool.map(self.crew.is_there, items)
+                work.add(len(page.runs), [i for i, done in zip(items, there, strict=True) if not done])
         return ExportPlan(
             **self._names(),
-            runs=len(listed),
-            changed=len(work),
-            rows=sum(item.rows for item in changed if item.what == "history"),
-            system_rows=sum(item.rows for item in changed if item.what == "system"),
-            requests=max(1, -(-len(listed) // _LIST_PAGE)) + sum(map(_requests, changed)),
-            shards=_shards(work, shards),
+            runs=work.runs,
+            changed=len(work.sizes),
+            rows=work.rows["history"],
+            system_rows=work.rows["system"],
+            requests=work.requests,
+            shards=work.shards(shards),
         )
 
-    def _listed(self, shard: Mapping[str, Any] | None) -> Iterator[Listed]:
-        """The runs to look at: for the table of runs all of them, else only those of the shard."""
-        request = self.request
-        if shard is not None and not (_is_first(shard) and "runs" in request.include):
-            return runs_named(self.transport, request.entity, request.project, _run_ids(shard))
-        return listed_runs(self.transport, request.entity, request.project, request.filters)
+    def _pages(self, shard: Mapping[str, Any] | None) -> Iterator[ListedPage]:
+        """The runs to look at: for the tables of a project all of them, else only those of the shard."""
+        if shard is None:
+            return self.listing.pages()
+        names = run_ids(shard)
+        return self.listing.pages() if self._has_tables(shard) else self.listing.named(names)
 
-    def _items(self, listed: Sequence[Listed], shard: Mapping[str, Any] | None) -> Iterator[_Item]:
-        """Parts of runs, the longest first, so that none is left running alone at the end."""
-        chosen = None if shard is None else set(_run_ids(shard))
-        items = [
-            _Item(one, what)
-            for one in listed
-            if chosen is None or one.ref.run_id in chosen
-            for what in self.request.per_run
-        ]
-        return iter(sorted(items, key=lambda item: -item.rows))
+    def _has_tables(self, shard: Mapping[str, Any] | None) -> bool:
+        wanted = {"runs", "artifacts"} & set(self.request.include)
+        return bool(wanted) and (shard is None or shard.get("index") == 0)
 
-    def _is_there(self, item: _Item) -> bool:
-        return not self.request.force and self.destination.standing(item.listed, item.what) is not None
+    def _tables(self, shard: Mapping[str, Any] | None) -> list[ProjectTable]:
+        """The tables that this export writes: runs, artifacts, lineage."""
+        request, seen = self.request, self.listing.seen
+        tables: list[ProjectTable] = []
+        if self._has_tables(shard) and "runs" in request.include:
+            tables.append(RunsTable(self.transport, request.entity, request.project, seen))
+        if self._has_tables(shard) and "artifacts" in request.include:
+            below = path_below(request, "artifacts")
+            tables.append(ArtifactsTable(seen, lambda node: VersionPlace.of("", below, node).shown))
+            tables.append(LineageTable(seen))
+        return tables
 
-    def _outcomes(self, items: Sequence[_Item]) -> Iterator[tuple[_Item, Sequence[Taken | NotTaken]]]:
-        """Fetch in parallel; hand what came to the destination in the order in which it comes."""
-        waiting = deque(items)
-        workers = max(1, min(self.concurrency, len(items)))
-        pages = max(1, self.concurrency // workers)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="wandb-export")
-        flying: dict[Future[Any], _Item] = {}
-        held: list[tuple[_Item, Any]] = []
+    def _items(
+        self,
+        pages: Iterator[ListedPage],
+        shard: Mapping[str, Any] | None,
+        tables: Sequence[ProjectTable],
+        tally: _Tally,
+        bars: Progress,
+    ) -> Iterator[list[Item]]:
+        """Parts of runs, a page of runs at a time; on the way each page goes into the tables."""
+        chosen = None if shard is None else set(run_ids(shard))
+        looked_at = 0
+        for page in pages:
+            for table in tables:
+                _gather(table, page.runs, tally)
+            mine = [one for one in page.runs if chosen is None or one.ref.run_id in chosen]
+            items = [Item(one, what) for one in mine for what in self.request.per_run]
+            looked_at += len(mine)
+            tally.looked_at = looked_at if self.request.per_run else tally.looked_at + len(page.runs)
+            expected = page.total if chosen is None and page.total is not None else looked_at
+            bars.expect(max(expected, looked_at) * len(self.request.per_run), sum(i.rows for i in items))
+            yield items
+
+    def _put(self, table: ProjectTable, tally: _Tally) -> None:
         try:
-            while waiting or flying:
-                while waiting and len(flying) < 2 * workers:
-                    item = waiting.popleft()
-                    flying[pool.submit(self._fetch, item, pages)] = item
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    item, fetched = flying.pop(future), future.result()
-                    if isinstance(fetched, list):
-                        yield item, fetched
-                    else:
-                        held.append((item, fetched))
-                enough = sum(item.rows for item, _ in held) >= _HELD_ROWS or len(held) >= _HELD_PARTS
-                if held and (enough or not (waiting or flying)):
-                    batch, held = held, []
-                    yield from self._stored(batch)
-        finally:
-            self._stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            for _, fetched in held:
-                fetched.close()
-
-    def _stored(self, batch: list[tuple[_Item, Any]]) -> Iterator[tuple[_Item, Sequence[Taken | NotTaken]]]:
-        try:
-            outcomes: Sequence[Taken | NotTaken] = self.destination.store([fetched for _, fetched in batch])
-        except (Error, OSError) as error:
-            self._note(error)
-            outcomes = [NotTaken.of(item.listed.ref.run_id, item.what, error) for item, _ in batch]
-        finally:
-            for _, fetched in batch:
-                fetched.close()
-        yield batch[0][0], outcomes
-        for item, _ in batch[1:]:
-            yield item, ()
-
-    def _fetch(self, item: _Item, pages: int) -> Any:
-        """In a worker: what `store` needs, or outcomes."""
-        run_id = item.listed.ref.run_id
-        if self._stop.is_set():
-            message = "not tried: the destination or the server had failed for good before"
-            return [
-                NotTaken(run_id=run_id, what=item.what, error="NotTried", message=message, retryable=True)
-            ]
-        try:
-            if not self.request.force:
-                rows = self.destination.standing(item.listed, item.what)
-                if rows is not None:
-                    return [Taken(run_id=run_id, what=item.what, action="unchanged", rows=rows)]
-            return self.destination.fetch(item.listed, item.what, pages)
-        except AuthenticationError:
-            self._stop.set()
-            raise
-        except (Error, OSError) as error:
-            self._note(error)
-            return [NotTaken.of(run_id, item.what, error)]
-
-    def _note(self, error: BaseException) -> None:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            self._stop.set()
-
-    def _put_runs(self, listed: Sequence[Listed], tally: _Tally) -> None:
-        try:
-            outcome: RunsOutcome = self.destination.put_runs(listed)
+            tally.add([self.destination.put_table(table)])
         except AuthenticationError:
             raise
         except (Error, OSError) as error:
-            tally.add([NotTaken.of("", "runs", error)])
+            what: What = "runs" if table.name == "runs" else "artifacts"
+            tally.add([NotTaken.of("", what, error)])
             return
-        tally.add([outcome.taken])
-        tally.deleted = outcome.deleted_upstream
-        tally.left_out.update(outcome.left_out)
+        if isinstance(table, RunsTable):
+            tally.deleted = tuple(sorted(table.deleted))
+            tally.left_out.update(table.left_out)
 
     def _names(self) -> dict[str, Any]:
         request = self.request
@@ -336,21 +301,20 @@ class _Engine:
             "include": tuple(request.include),
         }
 
-    def _result(self, runs: int, tally: _Tally) -> ProjectExport:
-        parts = [taken for taken in tally.taken if taken.what != "runs"]
-        unchanged = sum(taken.action == "unchanged" for taken in parts)
-        not_taken = sorted(tally.not_taken, key=lambda n: (n.run_id, n.what, n.message))
+    def _result(self, tally: _Tally) -> ProjectExport:
+        counts = tally.counts
         return ProjectExport(
             **self._names(),
-            runs=runs,
-            written=len(parts) - unchanged,
-            unchanged=unchanged,
-            rows=tally.rows("history"),
-            system_rows=tally.rows("system"),
-            files=sum(taken.files for taken in parts),
-            bytes=sum(taken.bytes for taken in tally.taken if taken.action != "unchanged"),
+            runs=tally.looked_at,
+            written=counts["written"],
+            unchanged=counts["unchanged"],
+            rows=counts["history rows"],
+            system_rows=counts["system rows"],
+            files=counts["files"],
+            artifacts=counts["artifacts"],
+            bytes=counts["bytes"],
             deleted_upstream=tally.deleted,
-            not_taken=tuple(not_taken),
+            not_taken=tuple(sorted(tally.not_taken, key=lambda n: (n.run_id, n.what, n.message))),
             left_out=dict(tally.left_out),
         )
 
@@ -366,33 +330,24 @@ def destination_for(transport: Transport, request: ProjectRequest) -> Destinatio
     return FileDestination(transport, request)
 
 
-def _requests(item: _Item) -> int:
-    """Requests that a part of a run takes, when all goes well."""
-    if item.what == "system":
-        return 3 if item.rows else 0
-    if item.what == "files":
-        return 1
-    pages = -(-item.rows // _PAGE_ROWS)
-    return pages + 1 if pages > 1 else pages
-
-
-def _shards(work: Mapping[str, int], most: int) -> tuple[dict[str, Any], ...]:
-    """Runs dealt out so that the shards have about the same to do; the same for the same runs."""
-    count = max(1, min(most, len(work)))
-    loads, names = [0] * count, [list[str]() for _ in range(count)]
-    for name, size in sorted(work.items(), key=lambda entry: (-entry[1], entry[0])):
-        least = loads.index(min(loads))
-        loads[least] += size
-        names[least].append(name)
-    return tuple({"index": i, "of": count, "runs": sorted(names[i])} for i in range(count))
-
-
-def _is_first(shard: Mapping[str, Any] | None) -> bool:
-    return shard is None or shard.get("index") == 0
-
-
-def _run_ids(shard: Mapping[str, Any]) -> list[str]:
-    runs = shard.get("runs")
-    if not isinstance(runs, (list, tuple)) or not all(isinstance(name, str) for name in runs):
-        raise UsageError("A shard is one of the values that plan_export returned", hint="Pass it as it is.")
-    return list(runs)
+def _gather(table: ProjectTable, listed: Sequence[Listed], tally: _Tally) -> None:
+    """Rows of some runs into one of the tables."""
+    if isinstance(table, RunsTable):
+        table.add(listed)
+        return
+    nodes = []
+    for one in listed:
+        if one.book is None:
+            continue
+        try:
+            known = one.book.of(one.ref.run_id)
+        except AuthenticationError:
+            raise
+        except Error as error:
+            if isinstance(table, ArtifactsTable):  # the other table of artifacts need not say so again
+                tally.add([NotTaken.of(one.ref.run_id, "artifacts", error)])
+            continue
+        nodes += [(one.ref.run_id, "output", node) for node in known.logged]
+        nodes += [(one.ref.run_id, "input", node) for node in known.used]
+    if isinstance(table, (ArtifactsTable, LineageTable)):
+        table.add(nodes)

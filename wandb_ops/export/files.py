@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wandb_ops.export")
 
 FileFormat = Literal["parquet", "csv", "jsonl"]
+RunFormat = Literal["parquet", "csv", "jsonl", "delta"]
 
 _SUFFIXES: dict[str, FileFormat] = {
     ".parquet": "parquet",
@@ -43,15 +44,15 @@ class Exported:
     path: str  # entity/project/run_id
     url: str
     run_id: str
-    uri: str  # an absolute path, or the URL that was asked for
-    format: FileFormat
-    action: Literal["written", "unchanged"]
+    uri: str  # an absolute path, or the URL that was asked for; of a lake, the table
+    format: RunFormat
+    action: Literal["written", "appended", "replaced", "unchanged"]  # two of them for a lake only
     rows: int
     bytes: int
     columns: tuple[tuple[str, str], ...]  # name, Arrow type
     first_step: int  # -1 when there is no row
     last_step: int
-    sha256: str  # of the file
+    sha256: str  # of the file; "" for a lake
     complete: bool  # False while the run is still being written
     state: str
     left_out: dict[str, int] = field(default_factory=dict)  # reason -> rows not taken
@@ -62,7 +63,7 @@ def export_run(
     ref: RunRef,
     *,
     to: str | os.PathLike[str],
-    format: FileFormat | None = None,
+    format: RunFormat | None = None,
     keys: Sequence[str] | None = None,
     keys_mode: Literal["all", "any"] = "any",
     min_step: int = 0,
@@ -82,6 +83,7 @@ def export_run(
         to: Path or URL of the file; of a folder (an existing one, or a name that ends with a slash) the file
             is named after the run, so one project needs a folder of its own.
         format: None takes it from the suffix: .parquet .pq .csv .jsonl .ndjson; in a folder it is parquet.
+            "delta" brings the run to the table `history` of the lake `to`, as `export_project` does.
         keys: Columns to keep; None keeps all.
         keys_mode: Keep rows with "any" of the keys, or only those with "all" of them.
         min_step: First step taken.
@@ -99,9 +101,15 @@ def export_run(
     from wandb_ops.export.stream import stream_history
     from wandb_ops.history.ref import run_counts
 
-    place, kind = _place(to, ref, format)
     if isinstance(keys, str):
         raise UsageError("keys is a list of names, not one text", hint=f"Write keys=[{keys!r}].")
+    if format == "delta":
+        from wandb_ops.export.lakerun import export_run_to_lake
+
+        if keys_mode != "any" or min_step > 0 or max_step is not None:
+            raise UsageError("A lake holds runs whole", hint="Leave out keys_mode, min_step and max_step.")
+        return export_run_to_lake(transport, ref, to, keys=keys, force=force)
+    place, kind = _place(to, ref, format)
     request: dict[str, Any] = {
         "keys": keys,
         "keys_mode": keys_mode,

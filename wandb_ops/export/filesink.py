@@ -6,6 +6,9 @@
     history/RUN.parquet       every row of the run
     system/RUN.parquet        its system metrics
     files/RUN/...             the files that it saved
+    artifacts.parquet         one row per version that the runs logged or used
+    lineage.parquet           which run made and which read which version
+    artifact_files/TYPE/NAME/vN/...  the files of the versions that the runs logged
 
 A Parquet file says in its footer what it holds. CSV and JSON lines cannot; beside each of them stands a small
 `RUN.csv.wandb-ops.json` with the same words.
@@ -13,41 +16,36 @@ A Parquet file says in its footer what it holds. CSV and JSON lines cannot; besi
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from wandb_ops.errors import IncompleteHistory, UsageError
 from wandb_ops.export.atomic import Discard
 from wandb_ops.export.files import write_history
+from wandb_ops.export.loose import LooseFiles
 from wandb_ops.export.metadata import describe_source, describe_system, origin, seal, unseal
 from wandb_ops.export.naming import safe_name
-from wandb_ops.export.project import NotTaken, RunsOutcome, Taken
-from wandb_ops.export.projectruns import merged_runs
-from wandb_ops.export.runfiles import take_files
-from wandb_ops.export.stream import HistoryStream, stream_events, stream_history
+from wandb_ops.export.places import child
+from wandb_ops.export.project import NotTaken, Taken
+from wandb_ops.export.stream import HistoryStream, stream_events, stream_history, stream_of
 from wandb_ops.export.targets import explained, folder, measure
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
     from wandb_ops.export.files import FileFormat
     from wandb_ops.export.listing import Listed
-    from wandb_ops.export.project import PerRun, ProjectRequest
+    from wandb_ops.export.project import PerRun, ProjectRequest, What
+    from wandb_ops.export.spool import TableSpool
+    from wandb_ops.export.tables import ProjectTable
     from wandb_ops.export.targets import Target
+    from wandb_ops.history.pages import Rows
     from wandb_ops.history.ref import RunCounts, RunRef
     from wandb_ops.transport.session import Transport
 
 MARK = ".wandb-ops.json"
-
-
-def child(to: str | os.PathLike[str], name: str) -> str | os.PathLike[str]:
-    """The folder `name` in the folder `to`, whatever kind of path that is."""
-    if hasattr(to, "fs") or isinstance(to, Path):
-        return cast("os.PathLike[str]", cast("Any", to) / name)
-    return f"{str(to).rstrip('/')}/{name}"
+_TABLE_ROWS = 4096
 
 
 def source_of(
@@ -60,9 +58,19 @@ def source_of(
 
 
 def read_part(
-    transport: Transport, listed: Listed, what: PerRun, keys: Sequence[str] | None, concurrency: int
+    transport: Transport,
+    listed: Listed,
+    what: PerRun,
+    keys: Sequence[str] | None,
+    concurrency: int,
+    rows: Rows | None = None,
 ) -> HistoryStream:
-    """The rows of a part of a run; when the list's counts were overtaken, once more with new ones."""
+    """The rows of a part of a run, given or asked for; when the list's counts were overtaken, once more with
+    new ones."""
+    if rows is not None and listed.counts is not None:
+        return stream_of(
+            listed.counts, rows, keys=keys if what == "history" else None, steps=what == "history"
+        )
     if what == "system":
         return stream_events(transport, listed.ref, listed.counts)
     try:
@@ -86,6 +94,7 @@ class FileDestination:
         self._folders = {
             what: folder(child(request.to, what)) for what in ("history", "system") if what in request.include
         }
+        self._loose = LooseFiles(transport, request)
 
     def check(self) -> None:
         """Refuse a folder that holds another project."""
@@ -100,7 +109,9 @@ class FileDestination:
 
     def standing(self, listed: Listed, what: PerRun) -> int | None:
         """Rows of a file whose mark is that of the run now."""
-        if what == "files" or listed.counts is None:
+        if what in {"files", "artifacts"}:
+            return self._loose.standing(listed, what)
+        if listed.counts is None:
             return None
         mark = read_mark(self._place(listed.ref, what), self._kind)
         if mark is None:
@@ -115,12 +126,18 @@ class FileDestination:
         source = source_of(self._base_url, listed.ref, listed.counts, what, self._request.keys)
         return int(mark["rows"]) if mark.get("fingerprint") == source["fingerprint"] else None
 
-    def fetch(self, listed: Listed, what: PerRun, concurrency: int) -> list[Taken | NotTaken]:
+    def begun(self, listed: Listed, what: PerRun) -> bool:
+        """A file is always written whole."""
+        del listed, what
+        return False
+
+    def fetch(
+        self, listed: Listed, what: PerRun, concurrency: int, rows: Rows | None = None
+    ) -> list[Taken | NotTaken]:
         """Read and write one part of a run."""
-        if what == "files":
-            to = child(child(self._request.to, "files"), safe_name(listed.ref.run_id))
-            return take_files(listed.run, folder(to), force=self._request.force)
-        with read_part(self._transport, listed, what, self._request.keys, concurrency) as history:
+        if what in {"files", "artifacts"}:
+            return self._loose.take(listed, what)
+        with read_part(self._transport, listed, what, self._request.keys, concurrency, rows) as history:
             place = self._place(listed.ref, what)
             source = source_of(self._base_url, listed.ref, history.counts, what, self._request.keys)
             written = write_history(history, place, self._kind, source, force=self._request.force)
@@ -140,33 +157,27 @@ class FileDestination:
         """Nothing is left to do: `fetch` put it in place."""
         return [outcome for outcomes in fetched for outcome in outcomes]
 
-    def put_runs(self, listed: Sequence[Listed]) -> RunsOutcome:
-        """Write runs.parquet, and the same in the format asked for."""
-        import pyarrow.parquet as pq
-
-        request, place = self._request, self._root.file("runs.parquet")
-        old = None
+    def put_table(self, table: ProjectTable) -> Taken:
+        """Write runs.parquet, artifacts.parquet or lineage.parquet, and runs in the format asked for, too."""
+        place = self._root.file(f"{table.name}.parquet")
+        spool = table.spool
         with explained(place.uri, "read"):
             if read_mark(place, "parquet") is not None:
                 with place.open() as source:
-                    old = pq.read_table(source)
-        table, gone, left_out = merged_runs(self._transport, request.entity, request.project, listed, old)
-        size, changed = _write_runs(place, table, self._runs_description())
+                    table.merge(_batches(source))
+            else:
+                table.merge(())
+        size, changed = _write_table(place, spool, self._description(table.name))
         if self._kind != "parquet":
-            more, also = _write_text(self._root.file(f"runs.{self._kind}"), table, self._kind)
+            more, also = _write_text(self._root.file(f"{table.name}.{self._kind}"), spool, self._kind)
             size, changed = size + more, changed or also
-        taken = Taken(
-            run_id="",
-            what="runs",
-            action="written" if changed else "unchanged",
-            rows=table.num_rows,
-            bytes=size,
-        )
-        return RunsOutcome(taken, gone, left_out)
+        what: What = "runs" if table.name == "runs" else "artifacts"
+        action: Any = "written" if changed else "unchanged"
+        return Taken(run_id="", what=what, action=action, rows=spool.rows, bytes=size)
 
-    def _runs_description(self) -> dict[str, Any]:
+    def _description(self, kind: str) -> dict[str, Any]:
         return {
-            "kind": "runs",
+            "kind": kind,
             "base_url": origin(self._base_url),
             "entity": self._request.entity,
             "project": self._request.project,
@@ -220,13 +231,23 @@ def _write_mark(
         out.write(seal(words) + b"\n")
 
 
-def _write_runs(place: Target, table: pa.Table, description: dict[str, Any]) -> tuple[int, bool]:
+def _batches(source: BinaryIO) -> Iterator[pa.Table]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        for batch in file.iter_batches(batch_size=_TABLE_ROWS):
+            yield pa.Table.from_batches([batch], schema=file.schema_arrow)
+
+
+def _write_table(place: Target, spool: TableSpool, description: dict[str, Any]) -> tuple[int, bool]:
     from wandb_ops.export.parquet import ParquetSink
 
     size, changed = 0, True
     with explained(place.uri, "write"), place.publish() as out:
-        with ParquetSink(out, table.schema) as sink:
-            sink.write(table)
+        with ParquetSink(out, spool.schema, group_rows=_TABLE_ROWS) as sink:
+            for rows in spool.tables():
+                sink.write(rows)
             sink.close(description)
         size, changed = _settle(place, out)
         if not changed:
@@ -234,15 +255,20 @@ def _write_runs(place: Target, table: pa.Table, description: dict[str, Any]) -> 
     return size, changed
 
 
-def _write_text(place: Target, table: pa.Table, kind: str) -> tuple[int, bool]:
+def _write_text(place: Target, spool: TableSpool, kind: str) -> tuple[int, bool]:
     from wandb_ops.export.text import write_csv, write_jsonl
     from wandb_ops.history.table import rows_of_batch
 
-    rows = (_plain(row) for batch in table.to_batches() for row in rows_of_batch(batch))
+    rows = (
+        _plain(row)
+        for table in spool.tables()
+        for batch in table.to_batches()
+        for row in rows_of_batch(batch)
+    )
     size, changed = 0, True
     with explained(place.uri, "write"), place.publish() as out:
         if kind == "csv":
-            write_csv(rows, table.column_names, out)
+            write_csv(rows, spool.schema.names, out)
         else:
             write_jsonl(rows, out)
         size, changed = _settle(place, out)

@@ -12,21 +12,18 @@ meets text) is written anew in one commit, streamed.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import re
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from wandb_ops.errors import Error, OutputError, UsageError
-from wandb_ops.export.schema import bits_of_column, bits_of_field, conform, field_of
+from wandb_ops.export.lakecolumns import Columns, Part, bits_in, schema_of, with_constants
+from wandb_ops.export.schema import conform
 from wandb_ops.export.targets import folder, shown
-from wandb_ops.history import kinds as k
-from wandb_ops.history.table import key_of_field
-from wandb_ops.history.unify import KEY
 from wandb_ops.redaction import redact
 from wandb_ops.version import __version__
 
@@ -39,28 +36,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("wandb_ops.export")
 
-TABLES = ("runs", "history", "system", "snapshots")
+TABLES = ("runs", "history", "system", "snapshots", "artifacts", "lineage")
 _ATTEMPTS = 30  # lost races before a commit is given up
 _LONGEST_PAUSE = 2.0
 _BATCH_ROWS = 32_768
+_DECORATION = re.compile(r"\x1b\[[0-9;]*m|↳")  # colours and arrows between causes
 _REMOTE = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows on their way into a table.
-
-    Attributes:
-        tables: The rows, in tables of `schema`; may be asked for again when a commit was lost to another.
-        schema: Their columns, named as W&B's keys are.
-        bits: Column -> what it holds, as bits of `history.kinds`; None for columns not made of such values.
-        constants: Columns with one value for all rows, such as the run's name.
-    """
-
-    tables: Callable[[], Iterator[pa.Table]]
-    schema: pa.Schema
-    bits: Mapping[str, int | None]
-    constants: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +52,13 @@ class Commit:
         parts: Rows to add.
         transactions: Application transactions to record.
         replaces: SQL predicate of the rows that the new ones replace; None adds to what is there.
+        written: Called once the commit is made.
     """
 
     parts: Sequence[Part]
     transactions: Mapping[str, int]
     replaces: str | None = None
+    written: Callable[[], object] | None = None
 
 
 def lake_uri(to: str | os.PathLike[str]) -> str:
@@ -101,6 +84,7 @@ class LakeTable:
     Args:
         lake: URI of the lake.
         name: Name of the table: a folder in the lake.
+        options: Of its store, by object_store's names; None takes what stands in the environment.
         rng: Source of the pauses after lost races.
         sleep: For tests.
     """
@@ -110,10 +94,12 @@ class LakeTable:
         lake: str,
         name: str,
         *,
+        options: Mapping[str, str] | None = None,
         rng: random.Random | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.uri = f"{lake}/{name}"
+        self._options = dict(options) if options else None
         self._rng = rng or random.Random()
         self._sleep = sleep
 
@@ -122,9 +108,9 @@ class LakeTable:
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
-        with _explained(self.uri, "read"):
+        with explained_lake(self.uri, "read"):
             try:
-                return DeltaTable(self.uri)
+                return DeltaTable(self.uri, storage_options=self._options)
             except TableNotFoundError:
                 return None
 
@@ -146,32 +132,37 @@ class LakeTable:
             if step is None:
                 return
             try:
-                self._commit(table, step)
+                if self._commit(table, step) and step.written is not None:
+                    step.written()
             except CommitFailedError as error:
                 lost += 1
-                logger.info("%s: another writer was faster (%s); looking again", self.uri, error)
+                logger.info(
+                    "%s: another writer was faster (%s); looking again", shown(self.uri), redact(str(error))
+                )
                 if lost >= _ATTEMPTS:
                     raise OutputError(
                         f"Other writers were faster {lost} times in a row", where=shown(self.uri)
                     ) from error
                 self._sleep(self._rng.uniform(0, min(_LONGEST_PAUSE, 0.05 * 2**lost)))
 
-    def _commit(self, table: DeltaTable | None, step: Commit) -> None:
+    def _commit(self, table: DeltaTable | None, step: Commit) -> bool:
+        """Whether the step itself was taken, and not one on the way to it."""
         if table is None:
             # Somebody may have written into it before we know that it is there: `commit` asks again.
             self._create(step)
-            return
-        plan = _Columns(schema_of(table))
+            return False
+        plan = Columns(schema_of(table))
         for part in step.parts:
             plan.add(part)
         if plan.widened:
             # An integer column becomes one of floats only if each of its integers is a double.
             for name in plan.widened:
-                plan.know(name, _bits_in(table, name))
+                plan.know(name, bits_in(table, name))
             if plan.widened:
                 self._rewrite(table, plan)
-                return  # somebody may have committed since: `commit` asks again
+                return False  # somebody may have committed since: `commit` asks again
         self._write(table, plan, step)
+        return True
 
     def _create(self, step: Commit) -> None:
         """An empty table. Of several who make it at once one succeeds, and all go on from there."""
@@ -181,26 +172,27 @@ class LakeTable:
 
         constants = (name for part in step.parts for name in part.constants)
         names = dict.fromkeys((*constants, "run_id"))
-        with _explained(self.uri, "create"):
+        with explained_lake(self.uri, "create"):
             try:
                 DeltaTable.create(
                     self.uri,
                     pa.schema([pa.field(name, pa.string()) for name in names]),
                     mode="error",
                     commit_properties=CommitProperties(max_commit_retries=0),
+                    storage_options=self._options,
                 )
             except Exception as error:
                 if self.load() is None:
                     raise
                 raise CommitFailedError("another writer made the table") from error
 
-    def _write(self, table: DeltaTable, plan: _Columns, step: Commit) -> None:
+    def _write(self, table: DeltaTable, plan: Columns, step: Commit) -> None:
         schema = plan.written()
 
         def batches() -> Iterator[pa.RecordBatch]:
             for part, names in zip(step.parts, plan.names, strict=True):
                 for rows in part.tables():
-                    yield from _with_constants(conform(rows, schema, names), part.constants).to_batches(
+                    yield from with_constants(conform(rows, schema, names), part.constants).to_batches(
                         max_chunksize=_BATCH_ROWS
                     )
 
@@ -214,7 +206,7 @@ class LakeTable:
             transactions=step.transactions,
         )
 
-    def _rewrite(self, table: DeltaTable, plan: _Columns) -> None:
+    def _rewrite(self, table: DeltaTable, plan: Columns) -> None:
         """The same rows with wider columns, in one commit that fails when anybody else commits meanwhile."""
         import pyarrow as pa
 
@@ -254,110 +246,6 @@ def _spool(table: DeltaTable, schema: pa.Schema, file: IO[bytes]) -> None:
     file.flush()
 
 
-@dataclass
-class _Columns:
-    """Which column of the table each key goes to, and which type it gets."""
-
-    known: pa.Schema | None
-    fields: dict[str, pa.Field[Any]] = field(default_factory=dict)
-    bits: dict[str, int | None] = field(default_factory=dict)
-    names: list[dict[str, str]] = field(default_factory=list)  # per part: column -> column of the part
-
-    def __post_init__(self) -> None:
-        self._used: set[str] = set()
-        self._own: dict[str, int | None] = {}
-        for known in self.known or ():
-            self.fields[known.name] = known
-            self.bits[known.name] = self._own[known.name] = bits_of_field(known)
-        self._by_key = {
-            (bits_of_field(f) is not None, key_of_field(f)): name for name, f in self.fields.items()
-        }
-        self._taken = {name.lower() for name in self.fields}
-
-    def add(self, part: Part) -> None:
-        """Find or make a column for each of the part's."""
-        import pyarrow as pa
-
-        for name in part.constants:
-            self._column(pa.field(name, pa.string()), None)
-        names = {}
-        for one in part.schema:
-            bits = part.bits.get(one.name)
-            if bits == 0 and (True, key_of_field(one)) not in self._by_key:
-                continue  # nothing but nulls: absent says the same
-            names[self._column(one, bits)] = one.name
-        self.names.append(names)
-
-    def _column(self, one: pa.Field[Any], bits: int | None) -> str:
-        import pyarrow as pa
-
-        key = key_of_field(one)
-        name = self._by_key.get((bits is not None, key))
-        if name is None:
-            name = one.name
-            while name.lower() in self._taken or not name:
-                name += "~"  # Delta does not tell upper from lower case, and wants a name
-            metadata: Any = dict(one.metadata or {})
-            if name != key:
-                metadata[KEY] = json.dumps(key).encode()
-            self.fields[name] = pa.field(name, one.type, metadata=metadata)
-            self.bits[name] = bits
-            self._by_key[bits is not None, key] = name
-            self._taken.add(name.lower())
-        elif bits is not None:
-            self.bits[name] = (self.bits[name] or 0) | bits
-        self._used.add(name)
-        return name
-
-    @property
-    def widened(self) -> list[str]:
-        """Columns of the table whose type is too narrow now."""
-        return [
-            name
-            for name, own in self._own.items()
-            if own is not None and k.column_type(self.bits[name] or 0) != k.column_type(own)
-        ]
-
-    def know(self, name: str, bits: int) -> None:
-        """What the table's column really holds."""
-        self._own[name] = bits
-        self.bits[name] = (self.bits[name] or 0) | bits
-
-    def whole(self, *, only_known: bool) -> pa.Schema:
-        """All columns, or those that the table has already."""
-        import pyarrow as pa
-
-        names = [name for name in self.fields if not only_known or name in self._own]
-        return pa.schema([self._typed(name) for name in names])
-
-    def written(self) -> pa.Schema:
-        """The columns that this commit has values for."""
-        import pyarrow as pa
-
-        return pa.schema([self._typed(name) for name in self.fields if name in self._used])
-
-    def _typed(self, name: str) -> pa.Field[Any]:
-        bits = self.bits[name]
-        return self.fields[name] if bits is None else field_of(self.fields[name], bits)
-
-
-def schema_of(table: DeltaTable) -> pa.Schema:
-    """A table's columns as Arrow's, each with its metadata."""
-    import pyarrow as pa
-
-    schema = pa.schema(cast("Any", table.schema().to_arrow()))
-    return pa.schema([pa.field(f.name, _plain(f.type), metadata=f.metadata) for f in schema])
-
-
-def _plain(kind: Any) -> Any:
-    """Arrow has several texts and lists; Delta has one of each."""
-    import pyarrow as pa
-
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_plain(kind.value_type))
-    return pa.string() if str(kind) in ("large_string", "string_view") else kind
-
-
 def transaction(table: DeltaTable | None, name: str) -> int | None:
     """The number of an application transaction; None when there was none."""
     return None if table is None else table.transaction_version(name)
@@ -366,22 +254,6 @@ def transaction(table: DeltaTable | None, name: str) -> int | None:
 def sql_text(value: str) -> str:
     """`value` as a literal of a predicate."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def _bits_in(table: DeltaTable, name: str) -> int:
-    rows = table.to_pyarrow_dataset().to_table(columns=[name])
-    known = schema_of(table).field(name)
-    return bits_of_column(known, rows.column(0)) or 0
-
-
-def _with_constants(rows: pa.Table, constants: Mapping[str, str]) -> pa.Table:
-    import pyarrow as pa
-
-    for name, value in constants.items():
-        place = rows.schema.get_field_index(name)
-        column = pa.chunked_array([pa.repeat(pa.scalar(value, pa.string()), rows.num_rows)])
-        rows = rows.set_column(place, rows.schema.field(place), column)
-    return rows
 
 
 def _write(
@@ -412,7 +284,7 @@ def _write(
         custom_metadata={"tool": f"wandb-ops {__version__}"},
         max_commit_retries=0 if alone else None,
     )
-    with _explained(table.table_uri, "write", failures):
+    with explained_lake(table.table_uri, "write", failures):
         write_deltalake(
             table,
             pa.RecordBatchReader.from_batches(schema, guarded()),
@@ -424,7 +296,7 @@ def _write(
         )
 
 
-class _explained:  # noqa: N801 - reads like a function
+class explained_lake:  # noqa: N801 - reads like a function
     """What Delta says as an `OutputError`; a lost race passes, for `commit` to take up."""
 
     def __init__(self, uri: str, action: str, failures: Sequence[BaseException] = ()) -> None:
@@ -444,52 +316,8 @@ class _explained:  # noqa: N801 - reads like a function
 
         if isinstance(error, (CommitFailedError, TableNotFoundError)):
             return
-        text = redact(str(error).split("\n", maxsplit=1)[0])
+        text = redact(" ".join(_DECORATION.sub("", str(error)).split()))
         if isinstance(error, (DeltaError, OSError)) or type(error) is Exception:
             raise OutputError(
                 f"Cannot {self._action} the table: {text[:300]}", where=shown(self._uri)
             ) from error
-
-
-def optimize_lake(to: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
-    """Join the small files of many commits into large ones; readers see the same rows all along.
-
-    Returns:
-        Table -> {"files_added", "files_removed"}.
-    """
-    done = {}
-    for name, table in _tables(to):
-        with _explained(table.table_uri, "optimize"):
-            metrics = table.optimize.compact()
-        done[name] = {"files_added": metrics["numFilesAdded"], "files_removed": metrics["numFilesRemoved"]}
-    return done
-
-
-def vacuum_lake(
-    to: str | os.PathLike[str], *, keep_hours: int = 168, dry_run: bool = False
-) -> dict[str, list[str]]:
-    """Delete files that no version of the last `keep_hours` needs, those that killed writers left among them.
-
-    Args:
-        to: The lake.
-        keep_hours: Readers of older versions fail afterwards. Less than a week is unsafe while others write.
-        dry_run: Only name the files.
-
-    Returns:
-        Table -> files.
-    """
-    done = {}
-    for name, table in _tables(to):
-        with _explained(table.table_uri, "vacuum"):
-            done[name] = table.vacuum(
-                keep_hours, dry_run=dry_run, enforce_retention_duration=keep_hours >= 168
-            )
-    return done
-
-
-def _tables(to: str | os.PathLike[str]) -> Iterator[tuple[str, DeltaTable]]:
-    uri = lake_uri(to)
-    for name in TABLES:
-        table = LakeTable(uri, name).load()
-        if table is not None:
-            yield name, table

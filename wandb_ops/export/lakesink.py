@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wandb_ops.errors import Error, IncompleteHistory, OutputError
-from wandb_ops.export.filesink import child, read_part, source_of
-from wandb_ops.export.lake import Commit, LakeTable, Part, lake_uri, schema_of, sql_text, transaction
-from wandb_ops.export.naming import safe_name
-from wandb_ops.export.project import NotTaken, RunsOutcome, Taken
-from wandb_ops.export.projectruns import merged_runs
-from wandb_ops.export.runfiles import take_files
-from wandb_ops.export.schema import bits_of_column
+from wandb_ops.export.filesink import read_part, source_of
+from wandb_ops.export.lake import TABLES, Commit, LakeTable, lake_uri, sql_text, transaction
+from wandb_ops.export.lakecolumns import Part, schema_of
+from wandb_ops.export.loose import LooseFiles
+from wandb_ops.export.places import table_options
+from wandb_ops.export.project import NotTaken, Taken
 from wandb_ops.export.stream import stream_history
-from wandb_ops.export.targets import folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +27,10 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from wandb_ops.export.listing import Listed
-    from wandb_ops.export.project import PerRun, ProjectRequest
+    from wandb_ops.export.project import PerRun, ProjectRequest, What
     from wandb_ops.export.stream import HistoryStream
+    from wandb_ops.export.tables import ProjectTable
+    from wandb_ops.history.pages import Rows
     from wandb_ops.history.ref import RunCounts
     from wandb_ops.transport.session import Transport
 
@@ -53,6 +53,7 @@ class Fetched:
     seen: int
     lines: int
     refetched: int = 0
+    forced: bool = False  # to be written even when the table says that it has these rows
     action: Literal["written", "appended", "replaced", "unchanged"] = "written"
 
     @property
@@ -95,33 +96,43 @@ class LakeDestination:
         self._request = request
         self._base_url = transport.settings.base_url
         self.uri = lake_uri(request.to)
-        self._tables = {name: LakeTable(self.uri, name) for name in ("runs", "history", "system")}
+        options = table_options(request.to)
+        self._tables = {name: LakeTable(self.uri, name, options=options) for name in TABLES}
         self._views: dict[str, DeltaTable | None] = {}
+        self._loose = LooseFiles(transport, request)
 
     def check(self) -> None:
         """Look at the tables once; what changes later is seen at the commit."""
-        self._views = {name: table.load() for name, table in self._tables.items()}
+        parts = [what for what in ("history", "system") if what in self._request.include]
+        self._views = {name: self._tables[name].load() for name in parts}
 
     def standing(self, listed: Listed, what: PerRun) -> int | None:
         """Rows of a run whose digest is that of the run now."""
-        if what == "files" or listed.counts is None:
+        if what in {"files", "artifacts"}:
+            return self._loose.standing(listed, what)
+        if listed.counts is None:
             return None
         view = self._views[what]
         if transaction(view, _seen_name(listed.ref.path)) != self._seen(listed, listed.counts, what):
             return None
         return transaction(view, listed.ref.path)
 
-    def fetch(self, listed: Listed, what: PerRun, concurrency: int) -> Fetched | list[Taken | NotTaken]:
+    def begun(self, listed: Listed, what: PerRun) -> bool:
+        """Whether the table holds rows of the run, which may only have to be extended."""
+        return bool(transaction(self._views.get(what), listed.ref.path))
+
+    def fetch(
+        self, listed: Listed, what: PerRun, concurrency: int, rows: Rows | None = None
+    ) -> Fetched | list[Taken | NotTaken]:
         """Read what the table lacks of a part of a run."""
-        if what == "files":
-            to = child(child(self._request.to, "files"), safe_name(listed.ref.run_id))
-            return take_files(listed.run, folder(to), force=self._request.force)
+        if what in {"files", "artifacts"}:
+            return self._loose.take(listed, what)
         view = self._views[what]
         base = transaction(view, _seen_name(listed.ref.path))
         tail = self._tail(listed, view, concurrency) if what == "history" else None
         if tail is not None:
             return replace(tail, base=base)
-        return self._whole(listed, what, base, concurrency)
+        return self._whole(listed, what, base, concurrency, rows)
 
     def store(self, fetched: Sequence[Fetched]) -> list[Taken | NotTaken]:
         """Commit the rows of many runs at once, in each of the tables."""
@@ -132,52 +143,51 @@ class LakeDestination:
                 outcomes += self._store(mine, self._tables[what])
         return outcomes
 
-    def put_runs(self, listed: Sequence[Listed]) -> RunsOutcome:
-        """Replace the project's rows of the table of runs."""
+    def put_table(self, table: ProjectTable) -> Taken:
+        """Replace the project's rows of one of the tables that have rows of many runs."""
         from wandb_ops.export.digest import RowDigest
 
         entity, project = self._request.entity, self._request.project
         scope = f"entity = {sql_text(entity)} AND project = {sql_text(project)}"
         name = f"seen:{entity}/{project}"
-        outcomes: list[RunsOutcome] = []
+        spool = table.spool
         wanted: list[int] = []
+        actions: list[Literal["written", "unchanged"]] = []
 
         def decide(view: DeltaTable | None) -> Commit | None:
             if wanted and transaction(view, name) == wanted[-1]:
                 return None
-            table, gone, left_out = merged_runs(
-                self._transport, entity, project, listed, _rows_of_project(view, entity, project)
-            )
-            digest = RowDigest(table.schema)
-            digest.update(table)
+            table.merge(_rows_of_project(view, entity, project))
+            schema = spool.schema
+            digest = RowDigest(schema)
+            for rows in spool.tables():
+                digest.update(rows)
             wanted.append(int(digest.hexdigest()[:15], 16))
-            changed = transaction(view, name) != wanted[-1]
-            taken = Taken(
-                run_id="", what="runs", action="written" if changed else "unchanged", rows=table.num_rows
-            )
-            outcomes.append(RunsOutcome(taken, gone, left_out))
-            if not changed:
+            actions.append("written" if transaction(view, name) != wanted[-1] else "unchanged")
+            if actions[-1] == "unchanged":
                 return None
-            columns = enumerate(table.schema)
-            bits = {one.name: bits_of_column(one, table.column(place)) for place, one in columns}
             constants = {"entity": entity, "project": project}
-            part = Part(lambda: iter([table]), table.schema, bits, constants)
+            part = Part(spool.tables, schema, spool.bits(), constants)
             return Commit([part], {name: wanted[-1]}, None if view is None else scope)
 
-        self._tables["runs"].commit(decide)
-        return outcomes[-1]
+        self._tables[table.name].commit(decide)
+        what: What = "runs" if table.name == "runs" else "artifacts"
+        return Taken(run_id="", what=what, action=actions[-1], rows=spool.rows)
 
     def _seen(self, listed: Listed, counts: RunCounts, what: PerRun) -> int:
         source = source_of(self._base_url, listed.ref, counts, what, self._request.keys)
         return int(source["fingerprint"][:15], 16)
 
-    def _whole(self, listed: Listed, what: PerRun, base: int | None, concurrency: int) -> Fetched:
-        stream = read_part(self._transport, listed, what, self._request.keys, concurrency)
+    def _whole(
+        self, listed: Listed, what: PerRun, base: int | None, concurrency: int, rows: Rows | None = None
+    ) -> Fetched:
+        stream = read_part(self._transport, listed, what, self._request.keys, concurrency, rows)
         counts = stream.counts
         lines = counts.history_lines if what == "history" else counts.events_lines or 0
-        return Fetched(
-            listed, what, stream, _WHOLE, stream.rows, base, self._seen(listed, counts, what), lines
-        )
+        seen = self._seen(listed, counts, what)
+        fetched = Fetched(listed, what, stream, _WHOLE, stream.rows, base, seen, lines)
+        fetched.forced = self._request.force
+        return fetched
 
     def _tail(self, listed: Listed, view: DeltaTable | None, concurrency: int) -> Fetched | None:
         """The rows beyond those in the table, when it is sure that those are still the run's first ones."""
@@ -213,7 +223,7 @@ class LakeDestination:
             stale: list[Fetched] = []
             for one in list(waiting):
                 now = transaction(view, _seen_name(one.path))
-                if now == one.seen:
+                if now == one.seen and not one.forced:
                     waiting.remove(one)
                     outcomes.append(_taken(one))
                     continue
@@ -230,7 +240,12 @@ class LakeDestination:
                 return None
             numbers = {one.path: one.lines for one in chosen}
             numbers |= {_seen_name(one.path): one.seen for one in chosen}
-            return Commit([one.part() for one in chosen], numbers, None if fresh else _predicate(chosen))
+            return Commit(
+                [one.part() for one in chosen],
+                numbers,
+                None if fresh else _predicate(chosen),
+                lambda: _settled(chosen),
+            )
 
         for one in fetched:
             one.action = "unchanged"
@@ -301,19 +316,31 @@ class _Edge:
         return None not in stamps and tuple(sorted(stamps)) == self.stamps
 
 
-def _rows_of_project(view: DeltaTable | None, entity: str, project: str) -> pa.Table | None:
-    """The table of runs as far as it is about one project, under the names that the columns had before the
-    lake made them differ in more than case."""
+def _rows_of_project(view: DeltaTable | None, entity: str, project: str) -> Iterator[pa.Table]:
+    """A table as far as it is about one project, under the names that the columns had before the lake made
+    them differ in more than case."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from wandb_ops.history.table import key_of_field
 
     if view is None:
-        return None
+        return
     mine = (pc.field("entity") == entity) & (pc.field("project") == project)
-    rows = view.to_pyarrow_dataset().to_table(filter=mine).cast(schema_of(view))
-    rows = rows.drop_columns(["entity", "project"])
-    return rows.rename_columns([key_of_field(f) if f.name.endswith("~") else f.name for f in rows.schema])
+    schema = schema_of(view)
+    for batch in view.to_pyarrow_dataset().to_batches(
+        filter=mine, batch_size=4096, batch_readahead=2, fragment_readahead=1
+    ):
+        if batch.num_rows:
+            rows = pa.Table.from_batches([batch]).cast(schema).drop_columns(["entity", "project"])
+            names = [key_of_field(f) if f.name.endswith("~") else f.name for f in rows.schema]
+            yield rows.rename_columns(names)
+
+
+def _settled(fetched: Sequence[Fetched]) -> None:
+    """These were written: from now on the table is believed."""
+    for one in fetched:
+        one.forced = False
 
 
 def _seen_name(path: str) -> str:

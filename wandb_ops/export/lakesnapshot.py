@@ -6,8 +6,10 @@ import calendar
 import json
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.export.lake import Commit, LakeTable, Part, lake_uri, schema_of, sql_text
+from wandb_ops.export.lake import Commit, LakeTable, lake_uri, sql_text
+from wandb_ops.export.lakecolumns import Part, schema_of
 from wandb_ops.export.metadata import fingerprint
+from wandb_ops.export.places import table_options
 from wandb_ops.export.schema import bits_of_column
 from wandb_ops.history.table import key_of_field
 
@@ -26,7 +28,7 @@ class SnapshotTable:
     """The table `snapshots` of a lake, as far as one scope (project, server, filters) is concerned."""
 
     def __init__(self, to: str | os.PathLike[str], scope: Mapping[str, Any]) -> None:
-        self._table = LakeTable(lake_uri(to), "snapshots")
+        self._table = LakeTable(lake_uri(to), "snapshots", options=table_options(to))
         self.uri = self._table.uri
         self._scope = fingerprint(scope)
         self._constants = {

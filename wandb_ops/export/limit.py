@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from wandb_ops.errors import CommError
 from wandb_ops.transport.session import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CONCURRENCY = 8
 
@@ -23,23 +25,35 @@ class LimitedTransport(Transport):
         # No call to the base: connections, budget and settings are those of `inner`.
         self._inner = inner
         self._at_once = threading.BoundedSemaphore(at_once)
+        self._stopped = threading.Event()
         self.settings = inner.settings
+
+    def stop(self) -> None:
+        """Refuse every call from now on: nobody wants what the workers still ask for."""
+        self._stopped.set()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._at_once:
+            if self._stopped.is_set():
+                raise CommError("The export was interrupted", hint="The same call goes on from here.")
+            yield
 
     def post(self, path: str, body: bytes, **rest: Any) -> Any:
         """As `Transport.post`, when it is our turn."""
-        with self._at_once:
+        with self._turn():
             return self._inner.post(path, body, **rest)
 
     def download(self, url: str, sink: Any, **rest: Any) -> int:
         """As `Transport.download`, when it is our turn."""
-        with self._at_once:
+        with self._turn():
             return self._inner.download(url, sink, **rest)
 
     def get_json(
         self, path: str, *, operation: str, where: str, params: Mapping[str, str] | None = None
     ) -> bytes:
         """As `Transport.get_json`, when it is our turn."""
-        with self._at_once:
+        with self._turn():
             return self._inner.get_json(path, operation=operation, where=where, params=params)
 
     def upload(self, *_: Any, **__: Any) -> None:

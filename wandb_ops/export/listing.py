@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import DataError, NotFoundError, UnsupportedServer
+from wandb_ops.export.artifactlist import ArtifactBook
 from wandb_ops.history.ref import RunCounts, RunRef
 from wandb_ops.protocol import values
-from wandb_ops.protocol.documents.export import EXPORT_RUNS
+from wandb_ops.protocol.documents.export import EXPORT_RUNS, EXPORT_RUNS_AND_FILES
 from wandb_ops.protocol.documents.runs import LIGHT_RUNS, RUNS
 from wandb_ops.protocol.graphql import execute
-from wandb_ops.protocol.pagination import Page, connection_page, paginate
+from wandb_ops.protocol.pagination import Page, Pages, connection_page
 from wandb_ops.public.filters import check_filters
 from wandb_ops.public.runs.run import Run
 
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
     from wandb_ops.protocol.graphql import Operation
     from wandb_ops.transport.session import Transport
 
-_PAGE = 200  # runs per request: config and summary come with them
+PAGE = 200
+"""Runs per request: config and summary come with them."""
+
+PAGE_WITH_FILES = 50
 _PARTS = 100  # run ids per filter
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file of a run, as the list shows it."""
+
+    name: str
+    size: int
+    md5: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,49 +46,111 @@ class Listed:
         run: With config and summary.
         ref: Its three names.
         counts: What it holds; None when the list does not say.
+        saved: Its files; None when the list does not name all of them.
+        book: Knows what it logged and used, together with the runs of the same page.
     """
 
     run: Run
     ref: RunRef
     counts: RunCounts | None
+    saved: tuple[Saved, ...] | None = None
+    book: ArtifactBook | None = None
 
 
-def listed_runs(
-    transport: Transport, entity: str, project: str, filters: Mapping[str, Any] | None = None
-) -> Iterator[Listed]:
-    """The project's runs, oldest first, each once.
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """Some runs, and how many there are in all, where the server says so."""
+
+    runs: list[Listed]
+    total: int | None
+
+
+class Listing:
+    """The project's runs, oldest first, each once; a page at a time, so that memory does not grow with them.
+
+    Args:
+        transport: The connection.
+        entity: User or team.
+        project: The project.
+        filters: Only runs that match.
+        files: Whether to name each run's files, too.
+
+    Attributes:
+        seen: Ids of the runs so far.
 
     Raises:
         NotFoundError: There is no such project.
         UsageError: A filter that the server would not understand.
     """
-    checked = check_filters(dict(filters) if filters else None)
-    seen: set[str] = set()
-    try:
-        for node in _nodes(transport, EXPORT_RUNS, entity, project, checked):
-            if node["name"] not in seen:
-                seen.add(node["name"])
-                yield _listed(transport, entity, project, node)
-    except UnsupportedServer:
-        # An older server does not count system metrics in the list: these runs are asked one by one.
-        for node in _nodes(transport, RUNS, entity, project, checked):
-            if node["name"] not in seen:
-                seen.add(node["name"])
-                yield _listed(transport, entity, project, node)
+
+    def __init__(
+        self,
+        transport: Transport,
+        entity: str,
+        project: str,
+        filters: Mapping[str, Any] | None = None,
+        *,
+        files: bool = False,
+    ) -> None:
+        self._transport = transport
+        self._entity = entity
+        self._project = project
+        self._filters = check_filters(dict(filters) if filters else None)
+        self._files = files
+        self.seen: set[str] = set()
+
+    def pages(self) -> Iterator[ListedPage]:
+        """The pages, none of them empty."""
+        operation = EXPORT_RUNS_AND_FILES if self._files else EXPORT_RUNS
+        try:
+            yield from self._pages(operation, PAGE_WITH_FILES if self._files else PAGE)
+        except UnsupportedServer:
+            # An older server does not count system metrics in the list: these runs are asked one by one.
+            yield from self._pages(RUNS, PAGE)
+
+    def named(self, run_ids: Iterable[str]) -> Iterator[ListedPage]:
+        """Those of the named runs that exist."""
+        for part in _parts(run_ids):
+            self._filters = {"name": {"$in": part}}
+            yield from self.pages()
+
+    def _pages(self, operation: Operation, per_page: int) -> Iterator[ListedPage]:
+        for page in _node_pages(
+            self._transport, operation, self._entity, self._project, self._filters, per_page
+        ):
+            fresh = {n["name"]: n for n in page.nodes if n["name"] not in self.seen}
+            self.seen.update(fresh)
+            if fresh:
+                book = ArtifactBook(self._transport, self._entity, self._project, list(fresh))
+                yield ListedPage([self._listed(node, book) for node in fresh.values()], page.total)
+
+    def _listed(self, node: dict[str, Any], book: ArtifactBook) -> Listed:
+        saved = _saved(node.pop("files", None))
+        run = Run(self._transport, self._entity, self._project, node["name"], node)
+        ref = RunRef(self._entity, self._project, node["name"])
+        return Listed(run, ref, _counts(node), saved, book)
 
 
-def runs_named(transport: Transport, entity: str, project: str, run_ids: Iterable[str]) -> Iterator[Listed]:
-    """Those of the named runs that exist."""
-    for part in _parts(run_ids):
-        yield from listed_runs(transport, entity, project, {"name": {"$in": part}})
+def listed_runs(
+    transport: Transport,
+    entity: str,
+    project: str,
+    filters: Mapping[str, Any] | None = None,
+    *,
+    files: bool = False,
+) -> Iterator[Listed]:
+    """The project's runs one by one; see `Listing`."""
+    for page in Listing(transport, entity, project, filters, files=files).pages():
+        yield from page.runs
 
 
 def still_there(transport: Transport, entity: str, project: str, run_ids: Iterable[str]) -> set[str]:
     """Which of the named runs exist upstream; a hundred per request."""
     found: set[str] = set()
     for part in _parts(run_ids):
-        nodes = _nodes(transport, LIGHT_RUNS, entity, project, {"name": {"$in": part}})
-        found.update(node["name"] for node in nodes)
+        wanted = {"name": {"$in": part}}
+        for page in _node_pages(transport, LIGHT_RUNS, entity, project, wanted, PAGE):
+            found.update(node["name"] for node in page.nodes)
     return found
 
 
@@ -85,9 +160,14 @@ def _parts(run_ids: Iterable[str]) -> Iterator[list[str]]:
         yield names[start : start + _PARTS]
 
 
-def _nodes(
-    transport: Transport, operation: Operation, entity: str, project: str, filters: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _node_pages(
+    transport: Transport,
+    operation: Operation,
+    entity: str,
+    project: str,
+    filters: Mapping[str, Any],
+    per_page: int,
+) -> Iterator[Page[dict[str, Any]]]:
     where = f"runs of {entity}/{project}"
 
     def fetch(cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
@@ -102,14 +182,18 @@ def _nodes(
         found = execute(transport, operation, variables, where=where).get("project")
         if found is None:
             raise NotFoundError("There is no such project", where=f"{entity}/{project}")
-        return connection_page(found.get("runs"), where=where)
+        return connection_page(found.get("runs"), where=where, total=_count(found.get("runCount")))
 
-    return paginate(fetch, per_page=_PAGE, where=where)
+    pages = Pages(fetch, per_page=per_page, where=where)
+    while (page := pages.next_page()) is not None:
+        yield page
 
 
-def _listed(transport: Transport, entity: str, project: str, node: dict[str, Any]) -> Listed:
-    run = Run(transport, entity, project, node["name"], node)
-    return Listed(run, RunRef(entity, project, node["name"]), _counts(node))
+def _saved(connection: Any) -> tuple[Saved, ...] | None:
+    if not isinstance(connection, dict) or (connection.get("pageInfo") or {}).get("hasNextPage"):
+        return None
+    nodes = [edge["node"] for edge in connection.get("edges") or () if edge and edge.get("node")]
+    return tuple(Saved(n["name"], int(n.get("sizeBytes") or 0), n.get("md5") or "") for n in nodes)
 
 
 def _counts(node: Mapping[str, Any]) -> RunCounts | None:

@@ -31,7 +31,7 @@ class ParquetSink:
     left without `close`, it gives up without touching the file again.
     """
 
-    def __init__(self, out: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, out: BinaryIO, schema: pa.Schema, *, group_rows: int = _GROUP_ROWS) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -49,6 +49,7 @@ class ParquetSink:
             write_page_checksum=True,
         )
         self._digest = RowDigest(schema)
+        self._group_rows = group_rows
         self._held: list[pa.Table] = []  # rows of the group that is not full yet
         self._held_rows = self._held_bytes = 0
         self.rows = 0
@@ -67,7 +68,7 @@ class ParquetSink:
         widths = _row_widths(table)
         start = 0
         while start < table.num_rows:
-            room = _GROUP_ROWS - self._held_rows
+            room = self._group_rows - self._held_rows
             taken = widths[start : start + room].cumsum()
             fitting = int((taken <= _GROUP_BYTES - self._held_bytes).sum())
             if not fitting and not self._held_rows:
@@ -77,7 +78,7 @@ class ParquetSink:
                 self._held_rows += fitting
                 self._held_bytes += int(taken[fitting - 1])
                 start += fitting
-            if start < table.num_rows or self._held_rows == _GROUP_ROWS:
+            if start < table.num_rows or self._held_rows == self._group_rows:
                 self._write_group()
 
     def close(self, description: Mapping[str, Any]) -> None:

@@ -13,27 +13,32 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """Hears how far an export is."""
 
-    def advance(self, runs: int, rows: int) -> None:
-        """So many more runs and rows are done."""
+    def expect(self, parts: int, rows: int) -> None:
+        """There are so many parts of runs in all, and so many more rows than was known before."""
+        ...
+
+    def advance(self, parts: int, rows: int) -> None:
+        """So many more parts of runs and rows are done."""
         ...
 
 
 class _Quiet:
-    def advance(self, runs: int, rows: int) -> None:
+    def expect(self, parts: int, rows: int) -> None:
+        """Nobody looks."""
+
+    def advance(self, parts: int, rows: int) -> None:
         """Nobody looks."""
 
 
 @contextmanager
-def shown_progress(title: str, *, runs: int, rows: int, wanted: bool | None) -> Iterator[Progress]:
+def shown_progress(title: str, *, wanted: bool | None) -> Iterator[Progress]:
     """Progress bars on stderr.
 
     Args:
         title: What goes on.
-        runs: How many runs there are to take.
-        rows: How many rows they have.
         wanted: None shows bars when stderr is a terminal.
     """
-    if not (sys.stderr.isatty() if wanted is None else wanted) or not runs:
+    if not (sys.stderr.isatty() if wanted is None else wanted):
         yield _Quiet()
         return
     from rich.console import Console
@@ -41,12 +46,20 @@ def shown_progress(title: str, *, runs: int, rows: int, wanted: bool | None) -> 
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        by_run = bars.add_task(f"{title}: runs", total=runs)
-        by_row = bars.add_task(f"{title}: rows", total=rows)
+        by_part = bars.add_task(f"{title}: runs", total=None)
+        by_row = bars.add_task(f"{title}: rows", total=None)
 
         class Bars:
-            def advance(self, runs: int, rows: int) -> None:
-                bars.advance(by_run, runs)
+            def __init__(self) -> None:
+                self.rows = 0
+
+            def expect(self, parts: int, rows: int) -> None:
+                self.rows += rows
+                bars.update(by_part, total=parts)
+                bars.update(by_row, total=self.rows)
+
+            def advance(self, parts: int, rows: int) -> None:
+                bars.advance(by_part, parts)
                 bars.advance(by_row, rows)
 
         yield Bars()

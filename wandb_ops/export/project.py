@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wandb_ops.export.listing import Listed
+    from wandb_ops.export.tables import ProjectTable
+    from wandb_ops.history.pages import Rows
 
 ProjectFormat = Literal["parquet", "csv", "jsonl", "delta"]
-What = Literal["runs", "history", "system", "files"]
-PerRun = Literal["history", "system", "files"]
+What = Literal["runs", "history", "system", "files", "artifacts"]
+PerRun = Literal["history", "system", "files", "artifacts"]
 
 DEFAULT: tuple[What, ...] = ("runs", "history")
 
@@ -47,7 +49,7 @@ class ProjectRequest:
         if not named or not set(named) <= set(get_args(What)):
             raise UsageError(
                 f"include={self.include!r} names no parts of a project",
-                hint="There are runs, history, system and files.",
+                hint="There are runs, history, system, files and artifacts.",
             )
         if isinstance(self.keys, str):
             raise UsageError("keys is a list of names, not one text", hint=f"Write keys=[{self.keys!r}].")
@@ -68,6 +70,8 @@ class Taken:
     rows: int = 0
     bytes: int = 0
     files: int = 0
+    artifacts: int = 0  # versions
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +96,6 @@ class NotTaken:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunsOutcome:
-    """What became of the table of runs."""
-
-    taken: Taken
-    deleted_upstream: tuple[str, ...]  # run ids that the destination has and the server no longer
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-
 class Destination(Protocol):
     """Where an export goes. `standing` and `fetch` are called from several threads at once."""
 
@@ -114,16 +109,23 @@ class Destination(Protocol):
         """Rows of that part of the run, when it is there already as the server has it; else None."""
         ...
 
-    def fetch(self, listed: Listed, what: PerRun, concurrency: int) -> Any:
-        """Get it from the server: a list of outcomes when it is in place, or what `store` needs."""
+    def begun(self, listed: Listed, what: PerRun) -> bool:
+        """Whether it holds some rows of that part already, which `fetch` goes on from."""
+        ...
+
+    def fetch(self, listed: Listed, what: PerRun, concurrency: int, rows: Rows | None = None) -> Any:
+        """Get it from the server: a list of outcomes when it is in place, or what `store` needs.
+
+        `rows` are all rows of the part, where they came together with those of other runs.
+        """
         ...
 
     def store(self, fetched: Sequence[Any]) -> list[Taken | NotTaken]:
         """Put in place what `fetch` brought; called from one thread."""
         ...
 
-    def put_runs(self, listed: Sequence[Listed]) -> RunsOutcome:
-        """Write the table of runs; rows of runs that are no longer listed stay."""
+    def put_table(self, table: ProjectTable) -> Taken:
+        """Write a table of the project; what is to stay of the one that stands there is merged into it."""
         ...
 
 
@@ -142,10 +144,11 @@ class ProjectExport:
     unchanged: int  # parts of runs that were there already
     rows: int  # history rows written
     system_rows: int
-    files: int
+    files: int  # of runs and artifacts, written
     bytes: int
     deleted_upstream: tuple[str, ...]
     not_taken: tuple[NotTaken, ...]
+    artifacts: int = 0  # versions whose files were brought
     left_out: dict[str, int] = field(default_factory=dict)
 
     @property

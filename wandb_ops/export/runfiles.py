@@ -1,43 +1,50 @@
-"""The files that runs saved: streamed, checked by size and MD5, under names that stay inside."""
+"""The files that runs saved."""
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wandb_ops.errors import AuthenticationError, Error
-from wandb_ops.export.atomic import Discard
 from wandb_ops.export.project import NotTaken, Taken
-from wandb_ops.export.targets import explained, measure
-from wandb_ops.protocol.storage import safe_path
+from wandb_ops.export.tree import holds, place_in, put
 from wandb_ops.public.runs.files import Files, fetch
 
 if TYPE_CHECKING:
-    from wandb_ops.export.targets import Folder, Target
-    from wandb_ops.public.runs.files import File
-    from wandb_ops.public.runs.run import Run
+    from wandb_ops.export.listing import Listed
+    from wandb_ops.export.targets import Folder
 
 _PAGE = 200
-_MD5_LENGTH = 24  # 16 bytes in base64
 
 
-def take_files(run: Run, place: Folder, *, force: bool = False) -> list[Taken | NotTaken]:
-    """Bring every file of `run` below `place`. One that is there with the size and MD5 that the server names
+def files_stand(listed: Listed, place: Folder) -> int | None:
+    """How many files of a run are there as the list of runs shows them; None when one is not, or when the
+    list does not show all."""
+    if listed.saved is None:
+        return None
+    try:
+        for saved in listed.saved:
+            if not holds(place_in(place, saved.name), saved.size, saved.md5):
+                return None
+    except Error:  # a name that cannot be: `take_files` says so
+        return None
+    return len(listed.saved)
+
+
+def take_files(listed: Listed, place: Folder, *, force: bool = False) -> list[Taken | NotTaken]:
+    """Bring every file of a run below `place`. One that is there with the size and MD5 that the server names
     is not fetched again; one that fails, or whose name would lead out of `place`, does not keep the others
     back.
     """
+    run = listed.run
     outcomes: list[Taken | NotTaken] = []
     written = size = unchanged = 0
     for file in Files(run, per_page=_PAGE):
         try:
-            safe_path(Path(place.uri) if "://" not in place.uri else Path("/nowhere"), file.name)
-            target = place.file(file.name)
-            if not force and _is_there(target, file):
+            target = place_in(place, file.name)
+            if not force and holds(target, file.size, file.md5 or ""):
                 unchanged += 1
                 continue
-            if _download(target, file):
+            if put(target, lambda out, file=file: fetch(file, out)):  # type: ignore[misc]  # the default binds
                 written, size = written + 1, size + file.size
             else:
                 unchanged += 1
@@ -45,39 +52,9 @@ def take_files(run: Run, place: Folder, *, force: bool = False) -> list[Taken | 
             raise
         except (Error, OSError) as error:
             outcomes.append(NotTaken.of(run.id, "files", error))
-    action = "written" if written else "unchanged"
     if written or unchanged or not outcomes:
+        action = "written" if written else "unchanged"
         outcomes.append(
             Taken(run_id=run.id, what="files", action=action, bytes=size, files=written)  # type: ignore[arg-type]  # one of two
         )
     return outcomes
-
-
-def _is_there(target: Target, file: File) -> bool:
-    if not file.md5 or len(file.md5) != _MD5_LENGTH:
-        return False
-    with explained(target.uri, "read"):
-        if not target.exists():
-            return False
-        digest, size = hashlib.md5(usedforsecurity=False), 0
-        with target.open() as standing:
-            while block := standing.read(1 << 20):
-                digest.update(block)
-                size += len(block)
-                if size > file.size:
-                    return False
-    return size == file.size and b64encode(digest.digest()).decode() == file.md5
-
-
-def _download(target: Target, file: File) -> bool:
-    """Put the file in place; False when the same bytes stood there."""
-    changed = True
-    with explained(target.uri, "write"), target.publish() as out:
-        fetch(file, out)
-        out.flush()
-        if target.exists():
-            with target.open() as standing:
-                changed = measure(standing) != measure(out)
-        if not changed:
-            raise Discard
-    return changed

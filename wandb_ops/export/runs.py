@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import DataError
+from wandb_ops.history.kinds import is_utf8
+from wandb_ops.history.unify import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -30,22 +32,20 @@ _DEEPEST = 16  # levels that become columns; below, a value stays one JSON text
 Path = tuple[str, ...]
 
 
-def runs_table(runs: Iterable[Run], *, at: datetime | None = None) -> tuple[pa.Table, dict[str, int]]:
-    """Rows for `runs`, in their order, and what could not be taken.
+def runs_chunk(runs: Iterable[Run], left_out: Counter[str], *, at: datetime | None = None) -> pa.Table:
+    """Rows for `runs`, in their order: one of the tables for a `TableSpool`, which puts them together and
+    gives the columns their names.
 
     Columns: run_id, display_name, state, url, created_at, heartbeat_at, group, job_type, tags, user,
     history_lines, last_step, `at` when given, then `config.…` and `summary.…` sorted by name.
 
     Args:
         runs: Runs with config and summary loaded: none of them is asked for again.
+        left_out: Counts what could not be taken, by reason.
         at: The moment that the rows are for.
-
-    Returns:
-        The table, and reason -> number of values left out of it.
     """
     import pyarrow as pa
 
-    left_out: Counter[str] = Counter()
     fixed: list[dict[str, Any]] = []
     loose: list[dict[Path, Any]] = []
     for run in runs:
@@ -60,7 +60,39 @@ def runs_table(runs: Iterable[Run], *, at: datetime | None = None) -> tuple[pa.T
     table = pa.Table.from_pylist(fixed, schema=_fixed_schema(at is not None))
     for field, column in _loose_columns(loose):
         table = table.append_column(field, column)
-    return table, dict(left_out)
+    return table
+
+
+def identity(field: pa.Field[Any]) -> str:
+    """What tells the columns of such tables apart: where the values come from, else the name."""
+    path = (field.metadata or {}).get(PATH)
+    return path.decode() if path else field.name
+
+
+def renamed(fields: Mapping[str, pa.Field[Any]]) -> Iterator[tuple[str, pa.Field[Any]]]:
+    """Columns by identity, as they are to stand in a table: the fixed ones first, then config and summary
+    sorted by name, each under the name that its path has among all the others."""
+    paths = {ident: path_of_field(one) for ident, one in fields.items()}
+    names = column_names(path for path in paths.values() if path)
+    for ident, one in fields.items():
+        if not paths[ident]:
+            yield ident, one
+    loose = sorted((names[path], ident) for ident, path in paths.items() if path)
+    taken = {one.name for ident, one in fields.items() if not paths[ident]}
+    for name, ident in loose:
+        yield ident, _named(fields[ident], name, taken)
+
+
+def _named(field: pa.Field[Any], name: str, taken: set[str]) -> pa.Field[Any]:
+    """`field` under a name that UTF-8 can hold; where it had to change, the metadata has the real one."""
+    metadata: Any = {key: value for key, value in (field.metadata or {}).items() if key != KEY}
+    spelled = name if is_utf8(name) else json.dumps(name)[1:-1]
+    while spelled in taken:
+        spelled += "~"
+    taken.add(spelled)
+    if spelled != name:
+        metadata[KEY] = json.dumps(name).encode()
+    return field.with_name(spelled).with_metadata(metadata)
 
 
 def path_of_field(field: pa.Field[Any]) -> Path:
@@ -165,19 +197,17 @@ def _plain(value: Any) -> Any:
 
 
 def _loose_columns(rows: Sequence[dict[Path, Any]]) -> list[tuple[pa.Field[Any], pa.ChunkedArray[Any]]]:
-    """Config and summary as typed columns, config first, each sorted by name."""
+    """Config and summary as typed columns, each under its path as JSON."""
     from wandb_ops.history.columns import ColumnBuilder
     from wandb_ops.history.table import key_of_field
     from wandb_ops.history.unify import unify
 
-    names = column_names(path for row in rows for path in row)
-    paths = {name: path for path, name in names.items()}
+    spelled = {path: json.dumps(path) for row in rows for path in row}
     builder = ColumnBuilder()
-    builder.add([{names[path]: value for path, value in row.items()} for row in rows])
-    table = unify(builder.finish(), always=list(paths))
+    builder.add([{spelled[path]: value for path, value in row.items()} for row in rows])
+    table = unify(builder.finish(), always=list(spelled.values()))
     columns = []
     for place, field in enumerate(table.schema):
-        path = paths[key_of_field(field)]
-        metadata: Any = {PATH: json.dumps(path).encode(), **(field.metadata or {})}
+        metadata: Any = {**(field.metadata or {}), PATH: key_of_field(field).encode()}
         columns.append((field.with_metadata(metadata), table.column(place)))
     return columns

@@ -9,32 +9,34 @@ Memory holds one chunk, however long the history is.
 from __future__ import annotations
 
 import contextlib
-import logging
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from wandb_ops.errors import IncompleteHistory, OutputError
 from wandb_ops.export.buffers import numbers
 from wandb_ops.history import kinds as k
 from wandb_ops.history.columns import Chunk, ChunkColumn, ColumnBuilder
+from wandb_ops.history.pages import parse_page, texts_of
 from wandb_ops.history.parquet import UnreadableExportError
-from wandb_ops.history.read import CONCURRENCY, Reading, Request, read_table
-from wandb_ops.history.ref import RunCounts, RunRef, run_counts
+from wandb_ops.history.read import Reading, Request, read_table
+from wandb_ops.history.ref import RunCounts, RunRef, fetch_run, run_counts
 from wandb_ops.history.select import Selection
 from wandb_ops.history.table import HistoryTable
 from wandb_ops.history.unify import unify
+from wandb_ops.protocol.documents.history import FULL_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
     from wandb_ops.transport.session import Transport
 
-_log = logging.getLogger("wandb_ops.export")
 
-_CHUNK_ROWS = 16_384
+_CHUNK_ROWS = 4096
+_PAGES = 6  # in flight: each is in memory more than once while it is read
 _CHUNK_BYTES = 32 << 20  # of JSON, roughly
 _PAGE_SIZE = 1000
 
@@ -207,7 +209,7 @@ def stream_history(
     min_step: int = 0,
     max_step: int | None = None,
     counts: RunCounts | None = None,
-    concurrency: int = CONCURRENCY,
+    concurrency: int = _PAGES,
 ) -> HistoryStream:
     """Read a run's history, whole and counted, into a stream that the caller closes.
 
@@ -234,61 +236,77 @@ def stream_history(
         concurrency,
     )
     counts = run_counts(transport, ref) if counts is None else counts
-    stream = HistoryStream(counts)
-    reading = Reading(request, counts)
-    try:
-        _fill(stream, reading, request)
-        reading.check()
-    except (IncompleteHistory, UnreadableExportError) as error:
-        stream.close()
-        if not reading.used_exports:
-            raise
-        _log.warning("%s: the exported history cannot be used (%s); reading pages", ref.path, error.message)
-        request = Request(
-            transport,
-            ref,
-            request.selection,
-            request.low,
-            request.high,
-            _PAGE_SIZE,
-            concurrency,
-            exports=False,
-        )
+    while True:
         stream, reading = HistoryStream(counts), Reading(request, counts)
         try:
             _fill(stream, reading, request)
             reading.check()
+        except (IncompleteHistory, UnreadableExportError) as error:
+            stream.close()
+            again = reading.again(error)
+            if again is None:
+                raise
+            request = again
         except BaseException:
             stream.close()
             raise
-    except BaseException:
-        stream.close()
-        raise
-    return stream
+        else:
+            return stream
 
 
 def stream_events(transport: Transport, ref: RunRef, counts: RunCounts | None = None) -> HistoryStream:
     """A run's system metrics. They come in one answer, so that here the whole is in memory once.
 
-    When `counts` say that there are none, nothing is asked.
+    When `counts` say how many there are, they are asked for at once; when none, nothing is asked.
 
     Raises:
         IncompleteHistory: Other than the number of rows came that the server says exist.
     """
-    if counts is not None and counts.events_lines == 0:
-        return HistoryStream(counts, steps=False)
+    if counts is not None and counts.events_lines is not None:
+        expected = counts.events_lines
+        if not expected:
+            return HistoryStream(counts, steps=False)
+        run = fetch_run(transport, ref, FULL_EVENTS, samples=expected + _PAGE_SIZE)
+        rows = parse_page(texts_of(run.get("events"), ref.path), f"{ref.path}, events")
+        if len(rows) == expected:
+            return stream_of(counts, rows, steps=False)
+        del rows, run
     table = read_table(transport, ref, stream="events")
-    stream, builder = HistoryStream(table.counts, steps=False), ColumnBuilder(_CHUNK_ROWS)
-    rows: list[dict[str, Any]] = []
-    for row in table.iter_rows():
-        rows.append(row)
-        if len(rows) == _PAGE_SIZE:
-            builder.add(rows)
-            rows = []
-    builder.add(rows)
+    return stream_of(table.counts, table.iter_rows(), steps=False)
+
+
+def stream_of(
+    counts: RunCounts,
+    rows: Iterable[dict[str, Any]],
+    *,
+    keys: Sequence[str] | None = None,
+    steps: bool = True,
+) -> HistoryStream:
+    """Rows that are here already, and were counted.
+
+    Args:
+        counts: What the server said of the run.
+        rows: All of its rows.
+        keys: Columns to keep, and `_step`, of rows that have any of them; None keeps all.
+        steps: Whether the rows have steps.
+    """
+    stream, builder, selection = (
+        HistoryStream(counts, steps=steps),
+        ColumnBuilder(_CHUNK_ROWS),
+        Selection(keys, "any"),
+    )
+    for part in batched(rows, _PAGE_SIZE):
+        builder.add(selection.rows(part, extra=("_step",) if steps else ()))
     for chunk in builder.finish():
         stream.add(chunk)
     return stream
+
+
+def batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """`rows` in lists of at most `size`."""
+    rows = iter(rows)
+    while part := list(islice(rows, size)):
+        yield part
 
 
 def _fill(stream: HistoryStream, reading: Reading, request: Request) -> None:

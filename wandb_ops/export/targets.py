@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from wandb_ops.errors import Error, OutputError, UsageError
 from wandb_ops.export.atomic import Discard, check_target, replace_file
+from wandb_ops.export.places import Place
 from wandb_ops.redaction import clean
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def explained(place: str, action: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"Cannot {action}: {error.strerror or str(error) or type(error).__name__}",
+            f"Cannot {action}: {clean(error.strerror or str(error)) or type(error).__name__}",
             number=error.errno,
             where=place,
             hint="What stood there before is untouched." if action == "write" else "",
@@ -188,7 +189,11 @@ class _RemoteTarget:
     def exists(self) -> bool:
         # Stores cache listings; whether a file is there must be asked anew.
         self._fs.invalidate_cache()
-        return bool(self._fs.isfile(self._path))
+        try:
+            # `isfile` and `exists` call a store that cannot be reached, or refuses, an empty one.
+            return str(self._fs.info(self._path).get("type")) == "file"
+        except FileNotFoundError:
+            return False
 
     def open(self) -> BinaryIO:
         return cast("BinaryIO", self._fs.open(self._path, "rb"))
@@ -273,9 +278,12 @@ def _locate(to: str | os.PathLike[str]) -> tuple[Path | None, Any, str]:
             f"Writing to {scheme[1]}:// needs fsspec", hint="Install it with: pip install fsspec"
         ) from error
     try:
-        filesystem, path = fsspec.core.url_to_fs(text)
+        options = to.for_files if isinstance(to, Place) else {}
+        filesystem, path = fsspec.core.url_to_fs(text, **options)
     except ImportError as error:
         raise Error(f"Writing to {scheme[1]}:// needs another library", hint=f"{error}.") from error
+    except TypeError as error:
+        raise UsageError(f"storage_options do not fit {scheme[1]}://: {clean(str(error))}") from None
     except ValueError as error:
         raise UsageError(f"{shown(text)!r} is no URL that files can be written to") from error
     return None, filesystem, str(path)

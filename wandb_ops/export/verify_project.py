@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from wandb_ops.export.engine import destination_for
-from wandb_ops.export.filesink import MARK, child, read_mark
+from wandb_ops.export.artifactfiles import logged_of, version_problems
+from wandb_ops.export.engine import destination_for, request_of
+from wandb_ops.export.filesink import MARK, read_mark
 from wandb_ops.export.lake import LakeTable, lake_uri, transaction
 from wandb_ops.export.limit import CONCURRENCY, LimitedTransport
-from wandb_ops.export.listing import listed_runs
-from wandb_ops.export.project import DEFAULT, ProjectRequest
-from wandb_ops.export.scope import project_of
+from wandb_ops.export.listing import Listing
+from wandb_ops.export.loose import path_below
+from wandb_ops.export.places import child, placed, table_options
+from wandb_ops.export.project import DEFAULT
 from wandb_ops.export.targets import explained, folder, measure
 from wandb_ops.export.verify import verify_target
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from wandb_ops.export.project import PerRun, ProjectFormat, What
+    from wandb_ops.export.project import PerRun, ProjectFormat, ProjectRequest, What
     from wandb_ops.export.targets import Folder
     from wandb_ops.public.api import Api
 
@@ -50,6 +52,7 @@ def verify_export(
     keys: Sequence[str] | None = None,
     format: ProjectFormat = "parquet",
     include: Sequence[What] = DEFAULT,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> ProjectVerified:
     """Read an export of a project again, every row of it, and compare it with its own marks and the server's
     list of runs; no history is asked for. The arguments are those of `export_project`.
@@ -57,27 +60,36 @@ def verify_export(
     Raises:
         UsageError: The destination holds another project.
     """
-    entity, project = project_of(api, project, entity)
-    request = ProjectRequest(
-        entity=entity, project=project, to=to, format=format, filters=filters, keys=keys, include=include
-    )
+    request = request_of(api, project, placed(to, storage_options), entity, filters, keys, format, include)
     transport = LimitedTransport(api.transport, CONCURRENCY)
     destination = destination_for(transport, request)
     destination.check()
     found = list(_in_lake(request) if format == "delta" else _in_files(request))
     there = {(one.what, one.run_id) for one in found}
-    listed = list(listed_runs(transport, entity, project, filters))
-    missing, stale = set(), set()
-    for one in listed:
-        for what in _checked(request):
-            if (what, one.ref.run_id) not in there:
+    missing: set[str] = set()
+    stale: set[str] = set()
+    wrong: list[str] = []
+    listing = Listing(transport, request.entity, request.project, filters, files="files" in request.include)
+    for page in listing.pages():
+        for one in page.runs:
+            for what in _checked(request):
+                if (what, one.ref.run_id) not in there:
+                    missing.add(one.ref.run_id)
+                elif destination.standing(one, what) is None:
+                    stale.add(one.ref.run_id)
+            # Files are compared with the MD5 that the server has now, every byte of them read.
+            if "files" in request.include and destination.standing(one, "files") is None:
                 missing.add(one.ref.run_id)
-            elif destination.standing(one, what) is None:
-                stale.add(one.ref.run_id)
+            if "artifacts" in request.include:
+                for node in logged_of(one):
+                    bad = version_problems(request.to, path_below(request, "artifacts"), node)
+                    if bad is None:
+                        missing.add(one.ref.run_id)
+                    wrong += bad or ()
     gone: set[str] = set()
     if filters is None:
-        gone = {one.run_id for one in found} - {one.ref.run_id for one in listed}
-    problems = tuple(problem for one in found for problem in one.problems)
+        gone = {one.run_id for one in found} - listing.seen
+    problems = (*(problem for one in found for problem in one.problems), *wrong)
     return ProjectVerified(
         uri=destination.uri,
         ok=not problems,
@@ -100,8 +112,8 @@ class _Found:
 
 
 def _checked(request: ProjectRequest) -> list[PerRun]:
-    """What can be told from marks; files are checked as they are exported, against the server's MD5."""
-    return [what for what in request.per_run if what != "files"]
+    """What has marks with a number of rows."""
+    return [what for what in request.per_run if what in ("history", "system")]
 
 
 def _in_files(request: ProjectRequest) -> Iterator[_Found]:
@@ -132,7 +144,7 @@ def _in_lake(request: ProjectRequest) -> Iterator[_Found]:
 
     uri = lake_uri(request.to)
     for what in _checked(request):
-        view = LakeTable(uri, what).load()
+        view = LakeTable(uri, what, options=table_options(request.to)).load()
         if view is None:
             continue
         mine = (pc.field("entity") == request.entity) & (pc.field("project") == request.project)
@@ -154,7 +166,7 @@ def _in_lake(request: ProjectRequest) -> Iterator[_Found]:
 
 def _without_rows(view: Any, request: ProjectRequest, seen: set[Any]) -> Iterator[str]:
     """Runs that have no rows, and a transaction that says so."""
-    runs = LakeTable(lake_uri(request.to), "runs").load()
+    runs = LakeTable(lake_uri(request.to), "runs", options=table_options(request.to)).load()
     if runs is None:
         return
     import pyarrow.compute as pc

@@ -6,7 +6,6 @@ Run by run, a thousand runs would cost a thousand requests one after the other.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import DeadlineExceeded, GraphQLError, ResponseTooLarge, ServerError, UsageError
@@ -15,9 +14,11 @@ from wandb_ops.history.sampled import rows_of_spec
 from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import history as documents
 from wandb_ops.protocol.graphql import execute
+from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from wandb_ops.history.sampled import Stream
     from wandb_ops.transport.session import Transport
@@ -119,15 +120,11 @@ def _batches(names: Iterable[str], size: int) -> Iterator[list[str]]:
 
 def _ordered(batches: Iterator[list[str]], ask: Any) -> Iterator[tuple[str, Rows]]:
     """The answers in the order of the questions, a few questions ahead."""
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="wandb-ops-histories") as pool:
+    with workers(_REQUESTS_AT_ONCE, "wandb-ops-histories") as pool:
         going: deque[Future[list[tuple[str, Rows]]]] = deque()
-        try:
-            for batch in batches:
-                going.append(pool.submit(ask, batch))
-                if len(going) > _REQUESTS_AT_ONCE:
-                    yield from going.popleft().result()
-            while going:
+        for batch in batches:
+            going.append(pool.submit(ask, batch))
+            if len(going) > _REQUESTS_AT_ONCE:
                 yield from going.popleft().result()
-        finally:
-            for future in going:
-                future.cancel()
+        while going:
+            yield from going.popleft().result()

@@ -8,14 +8,16 @@ that no window shows (rows without a `_step`) is for `read` to find, which knows
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import DataError, DeadlineExceeded, ProtocolError, ResponseTooLarge, ServerError
 from wandb_ops.history.ref import RunRef, fetch_run
-from wandb_ops.history.windows import END_OF_STEPS, Window, WindowPlan
+from wandb_ops.history.windows import END_OF_STEPS, PAGE_BYTES, Window, WindowPlan
 from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import history as documents
 
@@ -27,6 +29,10 @@ _log = logging.getLogger("wandb_ops.history")
 Fetch = Callable[[Window], list[str]]
 Rows = list[dict[str, Any]]
 
+_AT_FIRST = 4  # pages in flight
+_LONG = 0.05  # seconds of waiting for a page, from which on more in flight are worth their memory
+_FAR = 0.15  # seconds of waiting for a page, from which on larger ones are
+_STEP = itemgetter("_step")
 _GATEWAY_FAILURES = frozenset({502, 504})
 _SLOW_FLOOR = 50  # rows per page; a server that cannot serve these in time is down, not slow
 
@@ -87,6 +93,15 @@ def inside(rows: Rows, window: Window) -> Rows:
     ]
 
 
+def steps_of(rows: Rows) -> list[int]:
+    """The steps of rows; none when a row has no integer `_step`."""
+    try:
+        steps = list(map(_STEP, rows))
+    except KeyError:
+        return []
+    return steps if set(map(type, steps)) == {int} else []
+
+
 class PageReader:
     """Reads the windows of a plan in order.
 
@@ -99,18 +114,29 @@ class PageReader:
         plan: Which windows.
         where: The run, for messages.
         concurrency: Pages in flight; 1 asks only for the page that is wanted next.
-        eager: Ask for all of them at once. Else the first page is asked for alone, and more ahead with each
+        eager: Ask for several at once. Else the first page is asked for alone, and more ahead with each
             page that was taken: who looks at the first rows only pays for no more.
+        far_bytes: Size to which pages grow when the server is slow or far away.
     """
 
     def __init__(
-        self, fetch: Fetch, plan: WindowPlan, *, where: str, concurrency: int = 1, eager: bool = True
+        self,
+        fetch: Fetch,
+        plan: WindowPlan,
+        *,
+        where: str,
+        concurrency: int = 1,
+        eager: bool = True,
+        far_bytes: int = PAGE_BYTES,
     ) -> None:
         self._fetch = fetch
         self._plan = plan
         self._where = where
         self._concurrency = concurrency
-        self._reach = concurrency if eager else 1
+        self._reach = min(concurrency, _AT_FIRST) if eager else 1
+        self._ready = 0  # pages in a row that were there when they were wanted
+        self._enough = concurrency
+        self._far_bytes = far_bytes
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Window, Future[list[str]] | None]] = deque()
         self.received = 0
@@ -142,8 +168,10 @@ class PageReader:
                 return
             window, future = self._ahead.popleft()
             self.requests += 1
+            asked_for = time.monotonic()
             try:
                 texts = future.result() if future else self._fetch(window)
+                self._adapt(time.monotonic() - asked_for if future else _LONG)
             except (ServerError, DeadlineExceeded, ResponseTooLarge) as error:
                 self._retry_smaller(window, error)
                 continue
@@ -155,13 +183,41 @@ class PageReader:
                         where=self._where,
                     )
                 continue
-            rows = inside(parse_page(texts, f"{self._where}, steps from {window.low}"), window)
+            rows, size = parse_page(texts, f"{self._where}, steps from {window.low}"), sum(map(len, texts))
             del texts
+            steps = steps_of(rows)
+            if not steps or min(steps) < window.low or max(steps) >= window.high:
+                rows = inside(rows, window)
+                steps = steps_of(rows)
+            if self._plan.is_cut(window, steps) and self._plan.overflow(window):
+                del rows
+                self._drop_ahead()
+                continue
+            if self._plan.is_doubtful(window, steps):
+                del rows
+                self._drop_ahead()
+                self._plan.distrust(window)
+                continue
+            if rows:
+                self._plan.learn(steps, size)
             self._plan.accept(window, len(rows))
             if rows:
                 self.received += len(rows)
                 yield rows
-                self._reach = min(self._concurrency, self._reach * 2)
+
+    def _adapt(self, waited: float) -> None:
+        """More pages ahead while they are waited for, fewer when they lie about: they are memory."""
+        if waited >= _FAR:
+            self._plan.page_bytes = self._far_bytes
+        if waited >= _LONG:
+            self._reach = min(self._concurrency, self._reach * 2)
+            self._ready = 0
+            return
+        self._ready += 1
+        if self._ready >= self._enough and self._reach > 2:
+            self._reach //= 2
+            self._ready = 0
+            self._enough *= 2  # it may have been too few: then it takes longer until the next time
 
     def _retry_smaller(self, window: Window, error: Exception) -> None:
         """Halve the page when its size may be what the server could not serve."""

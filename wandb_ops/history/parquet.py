@@ -6,22 +6,25 @@ URL still works (an expired one is asked for again), that parts neither overlap 
 
 from __future__ import annotations
 
+import io
 import logging
-import tempfile
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from wandb_ops.errors import DataError, ProtocolError, StatusError, UnsupportedServer
 from wandb_ops.history import kinds as k
 from wandb_ops.history.arrow import min_max
 from wandb_ops.history.columns import Chunk, ChunkColumn
-from wandb_ops.history.ref import RunRef, fetch_run
+from wandb_ops.history.ref import RunCounts, RunRef, counts_of, fetch_run, run_counts
+from wandb_ops.history.spool import Spool
 from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import history as documents
+from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import BinaryIO
 
     import pyarrow as pa
 
@@ -30,9 +33,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("wandb_ops.history")
 
-_EXPIRED = frozenset({400, 401, 403, 404, 410})  # what object stores say of a signed URL that ran out
-_MAX_PART_BYTES = 8 << 30
+EXPIRED = frozenset({400, 401, 403, 404, 410})  # what object stores say of a signed URL that ran out
+MAX_PART_BYTES = 8 << 30
 _BATCH_ROWS = 16_384
+_DOWNLOADS_AT_ONCE = 4
+
+Urls = tuple[list[str], int | None]
+"""Where the exported parts lie, and the first step of the rows that are not exported yet, if any."""
 
 
 class UnreadableExportError(DataError):
@@ -94,30 +101,38 @@ class Export:
             part.file.close()
 
 
-def fetch_export(transport: Transport, ref: RunRef) -> Export | None:
+def fetch_export(
+    transport: Transport, ref: RunRef, *, urls: Urls | None = None, memory: int = 0
+) -> Export | None:
     """Download the run's exported history; None when nothing is exported or the server exports nothing.
+
+    Args:
+        transport: The connection.
+        ref: The run.
+        urls: What the server said lately; None asks it.
+        memory: Bytes of the parts that may be kept in memory; what is more goes to disk.
 
     Raises:
         UnreadableExportError: The files are not Parquet, or have no integer `_step`.
     """
     try:
-        urls, live_from = _ask(transport, ref)
+        addresses, live_from = urls or export_urls(transport, ref)
     except UnsupportedServer:
         return None
-    if not urls:
+    if not addresses:
         return None
     files: dict[str, IO[bytes]] = {}
     try:
         try:
-            _download(transport, ref, urls, files)
+            _download(transport, ref, addresses, files, memory)
         except StatusError as error:
-            if error.status not in _EXPIRED:
+            if error.status not in EXPIRED:
                 raise
             _log.info("%s: a URL of the export has expired; asking for new ones", ref.path)
-            urls, live_from = _ask(transport, ref)
-            _download(transport, ref, urls, files)
-        wanted = {_object_of(url) for url in urls}
-        parts = [_open_part(file) for name, file in files.items() if name in wanted]
+            addresses, live_from = export_urls(transport, ref)
+            _download(transport, ref, addresses, files, memory)
+        wanted = {object_of(url) for url in addresses}
+        parts = [open_part(file) for name, file in files.items() if name in wanted]
     except BaseException:
         for file in files.values():
             file.close()
@@ -128,8 +143,26 @@ def fetch_export(transport: Transport, ref: RunRef) -> Export | None:
     return Export(tuple(sorted(filled, key=lambda part: (part.first, part.last))), live_from)
 
 
-def _ask(transport: Transport, ref: RunRef) -> tuple[list[str], int | None]:
-    run = fetch_run(transport, ref, documents.PARQUET_HISTORY, liveKeys=["_step"])
+def export_urls(transport: Transport, ref: RunRef) -> tuple[list[str], int | None]:
+    """Where the exported parts lie, and the first step of the rows that are not exported yet, if any."""
+    return _urls_of(fetch_run(transport, ref, documents.PARQUET_HISTORY, liveKeys=["_step"]), ref)
+
+
+def counts_and_urls(transport: Transport, ref: RunRef) -> tuple[RunCounts, Urls]:
+    """`run_counts` and `export_urls` in one request; no URLs when the server knows no exports.
+
+    Raises:
+        NotFoundError: There is no such run, or the account may not see it.
+        ProtocolError: The server does not say how many rows there are.
+    """
+    try:
+        run = fetch_run(transport, ref, documents.COUNTS_AND_EXPORTS, liveKeys=["_step"])
+    except UnsupportedServer:
+        return run_counts(transport, ref), ([], None)
+    return counts_of(run, ref), _urls_of(run, ref)
+
+
+def _urls_of(run: Mapping[str, Any], ref: RunRef) -> Urls:
     exported = run.get("parquetHistory") or {}
     urls = exported.get("parquetUrls") or []
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
@@ -143,60 +176,116 @@ def _ask(transport: Transport, ref: RunRef) -> tuple[list[str], int | None]:
     return list(dict.fromkeys(urls)), min(steps, default=None)
 
 
-def _object_of(url: str) -> str:
+def object_of(url: str) -> str:
     """What a signed URL points to: a new signature of the same file has the same."""
     parts = urlsplit(url)
     return f"{parts.netloc}{parts.path}"
 
 
-def _download(transport: Transport, ref: RunRef, urls: Sequence[str], files: dict[str, IO[bytes]]) -> None:
-    """Download what is not yet in `files`."""
-    if len({_object_of(url) for url in urls}) < len(urls):
+def _download(
+    transport: Transport, ref: RunRef, urls: Sequence[str], files: dict[str, IO[bytes]], memory: int
+) -> None:
+    """Download what is not yet in `files`, several parts at a time; parts that came stay when one fails."""
+    if len({object_of(url) for url in urls}) < len(urls):
         raise UnreadableExportError("two exported parts have one address")
-    for place, url in enumerate(urls):
-        if _object_of(url) in files:
-            continue
-        file = tempfile.TemporaryFile(prefix="wandb-ops-")  # noqa: SIM115 - Export.close closes it
+
+    def fetch(place: int) -> None:
+        spool = Spool(memory // len(urls))
         try:
             transport.download(
-                url,
-                file,
+                urls[place],
+                cast("BinaryIO", spool),
                 where=f"{ref.path}, exported part {place + 1} of {len(urls)}",
-                max_bytes=_MAX_PART_BYTES,
+                max_bytes=MAX_PART_BYTES,
             )
         except BaseException:
-            file.close()
+            spool.file.close()
             raise
-        files[_object_of(url)] = file
+        files[object_of(urls[place])] = spool.file
+
+    missing = [place for place, url in enumerate(urls) if object_of(url) not in files]
+    if len(missing) == 1:
+        fetch(missing[0])
+        return
+    with workers(_DOWNLOADS_AT_ONCE, "wandb-exports") as pool:
+        for future in [pool.submit(fetch, place) for place in missing]:
+            future.result()
 
 
-def _open_part(file: IO[bytes]) -> Part:
+def open_part(file: IO[bytes]) -> Part:
+    """Look into a part.
+
+    Raises:
+        UnreadableExportError: It is no Parquet, or has no integer `_step` in every row.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file.seek(0)
     try:
-        opened = pq.ParquetFile(file)
+        opened = pq.ParquetFile(_source(file))
         place = opened.schema_arrow.get_field_index("_step")
         if place < 0 or not pa.types.is_integer(opened.schema_arrow.field(place).type):
             raise UnreadableExportError("an exported part has no integer _step")
-        if not opened.metadata.num_rows:
+        rows = opened.metadata.num_rows
+        if not rows:
             return Part(file, 0, 0, 0)
+        known = _range_of_footer(opened.metadata)
+        if known is not None:
+            return Part(file, rows, *known)
         steps = opened.read(["_step"]).column(0)
     except (pa.ArrowException, OSError) as error:
         raise _not_parquet(error) from None
     if steps.null_count:
         raise UnreadableExportError("an exported part has rows without _step")
     first, last = min_max(steps) or (0, 0)
-    return Part(file, len(steps), first, last)
+    return Part(file, rows, first, last)
+
+
+def _range_of_footer(metadata: Any) -> tuple[int, int] | None:
+    """Smallest and largest `_step`, when the footer says so for every row group, and that none is null."""
+    ranges = []
+    for group in range(metadata.num_row_groups):
+        described = metadata.row_group(group)
+        for place in range(described.num_columns):
+            column = described.column(place)
+            if column.path_in_schema == "_step":
+                break
+        else:
+            return None
+        said = column.statistics
+        if said is None or not said.has_min_max or not said.has_null_count or said.null_count:
+            return None
+        if type(said.min) is not int or type(said.max) is not int:
+            return None
+        ranges.append((said.min, said.max))
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _source(file: IO[bytes]) -> Any:
+    """What Arrow reads a part from: its bytes themselves where they are in memory."""
+    import pyarrow as pa
+
+    if isinstance(file, io.BytesIO):
+        return pa.BufferReader(file.getvalue())
+    file.seek(0)
+    return file
 
 
 def _not_parquet(error: Exception) -> UnreadableExportError:
     return UnreadableExportError(f"an exported part is not readable Parquet: {type(error).__name__}")
 
 
-def read_part(part: Part, selection: Selection, low: int, high: int) -> Iterator[tuple[int, Chunk]]:
+def read_part(
+    part: Part, selection: Selection, low: int, high: int, *, at_once: bool = False
+) -> Iterator[tuple[int, Chunk]]:
     """Rows of a part with low <= _step < high: (their number, those of them that were asked for).
+
+    Args:
+        part: The part.
+        selection: The keys asked for.
+        low: First step, inclusive.
+        high: Last step, exclusive.
+        at_once: Read the whole part with several threads; else a few rows at a time, in bounded memory.
 
     Raises:
         UnreadableExportError: A column has a type that no JSON value becomes.
@@ -204,15 +293,19 @@ def read_part(part: Part, selection: Selection, low: int, high: int) -> Iterator
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    part.file.seek(0)
     cut = part.first < low or part.last >= high
     try:
-        opened = pq.ParquetFile(part.file)
+        opened = pq.ParquetFile(_source(part.file))
         names = opened.schema_arrow.names
         if len(set(names)) < len(names):
             raise UnreadableExportError("an exported part has two columns of one name")
         wanted = [name for name in names if not selection or name == "_step" or name in selection.keys]
-        for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+        batches = (
+            opened.read(wanted).to_batches()
+            if at_once
+            else opened.iter_batches(batch_size=_BATCH_ROWS, columns=wanted)
+        )
+        for batch in batches:
             if cut:
                 batch = _between(batch, low, high)  # noqa: PLW2901 - the rest of the batch is not to be seen
             chosen = _select(batch, selection)
@@ -236,8 +329,7 @@ def can_select(part: Part, selection: Selection) -> bool:
 
     if not any("." in key for key in selection.keys):
         return True
-    part.file.seek(0)
-    names = set(pq.read_schema(part.file).names)
+    names = set(pq.read_schema(_source(part.file)).names)
     return all("." not in key or key in names for key in selection.keys)
 
 

@@ -25,7 +25,7 @@ from wandb_ops.history.ref import RunCounts, RunRef, fetch_run, run_counts
 from wandb_ops.history.select import KeysMode, Selection
 from wandb_ops.history.table import HistoryTable, rows_of_batch
 from wandb_ops.history.unify import unify
-from wandb_ops.history.windows import END_OF_STEPS, WindowPlan
+from wandb_ops.history.windows import END_OF_STEPS, LARGEST_PAGE, PAGE_BYTES, WindowPlan
 from wandb_ops.protocol.documents import history as documents
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ _log = logging.getLogger("wandb_ops.history")
 CONCURRENCY = 8
 """Pages of one run in flight: hides latency; all requests share the process's rate budget."""
 
+_SDK_PAGE = 1000  # rows; the page size of W&B's own client
+_SURE_PAGE = 500
+"""Rows; to so few no server was seen to hold its pages."""
+_MEMORY = 128 << 20  # of exported parts as they came, while a table is made of them
 _MOST_UNWINDOWED = 100_000  # rows for which one page outside all windows may be asked
 
 
@@ -55,6 +59,7 @@ class Request:
         concurrency: Pages in flight.
         eager: Whether all of them are asked for before the first rows were taken.
         exports: Whether Parquet exports may be used.
+        at_once: Whether all rows are wanted in memory: exported parts are then read whole.
     """
 
     transport: Transport
@@ -66,6 +71,7 @@ class Request:
     concurrency: int = CONCURRENCY
     eager: bool = True
     exports: bool = True
+    at_once: bool = False
 
 
 def scan_rows(
@@ -81,7 +87,7 @@ def scan_rows(
     """Rows of a run's history as dicts, in order of step, fetched as they are asked for.
 
     Nothing is fetched before the first row is asked for, and one page then. With every page that is taken
-    more are fetched ahead, up to eight.
+    more are fetched ahead, up to eight, and larger ones.
 
     Args:
         transport: The connection.
@@ -90,7 +96,7 @@ def scan_rows(
         keys_mode: With `keys`: "all" for rows that have every key (as W&B does), "any" for at least one.
         min_step: First step.
         max_step: Step to stop before.
-        page_size: Rows per page.
+        page_size: Rows per page, at first; pages of 1,000 and more grow where that is sure to be exact.
 
     Yields:
         Values exactly as logged; keys that a row does not have are not in its dict. With `keys`, these and
@@ -107,7 +113,7 @@ def scan_rows(
 
 
 def _scan(request: Request) -> Iterator[dict[str, Any]]:
-    reading = Reading(request, run_counts(request.transport, request.ref))
+    reading = Reading(request, *parquet.counts_and_urls(request.transport, request.ref))
     for piece in reading.pieces():
         if isinstance(piece, Chunk):
             names = request.selection.keys
@@ -142,8 +148,8 @@ def read_table(
         min_step: First step.
         max_step: Step to stop before.
         stream: "history", or "events" for the system metrics (which have no steps).
-        page_size: Rows per page.
-        concurrency: Pages in flight.
+        page_size: Rows per page, at first; pages of 1,000 and more grow where that is sure to be exact.
+        concurrency: Pages in flight, at most.
 
     Raises:
         IncompleteHistory: The whole history was asked for and other than the number of rows came that the
@@ -154,6 +160,7 @@ def read_table(
     request = _request(
         transport, ref, keys, keys_mode, min_step, max_step, page_size, concurrency=concurrency
     )
+    request = replace(request, at_once=True)
     if stream == "events":
         if min_step > 0 or max_step is not None:
             raise UsageError("system metrics have no steps to choose by", where=ref.path)
@@ -164,7 +171,10 @@ def read_table(
 
 
 def _read(request: Request) -> HistoryTable:
-    reading = Reading(request, run_counts(request.transport, request.ref))
+    if request.exports:
+        reading = Reading(request, *parquet.counts_and_urls(request.transport, request.ref))
+    else:
+        reading = Reading(request, run_counts(request.transport, request.ref))
     builder = ColumnBuilder()
     try:
         for piece in reading.pieces():
@@ -174,12 +184,10 @@ def _read(request: Request) -> HistoryTable:
                 builder.add(request.selection.rows(piece, extra=("_step",)))
         reading.check()
     except (IncompleteHistory, parquet.UnreadableExportError) as error:
-        if not reading.used_exports:
+        again = reading.again(error)
+        if again is None:
             raise
-        _log.warning(
-            "%s: the exported history cannot be used (%s); reading pages", request.ref.path, error.message
-        )
-        return _read(replace(request, exports=False))
+        return _read(again)
     whole = reading.whole and not request.selection
     return table_of(builder, reading.counts, expected=reading.counts.history_lines if whole else None)
 
@@ -229,10 +237,16 @@ class Reading:
         received: Rows that came, before keys were chosen.
         whole: Whether the whole history was asked for, so that `received` can be checked.
         used_exports: Whether some rows came from Parquet exports.
+
+    Args:
+        request: What is to be read.
+        counts: What the server said about the run.
+        urls: What it said about exports; None asks when that may be worth it.
     """
 
-    def __init__(self, request: Request, counts: RunCounts) -> None:
+    def __init__(self, request: Request, counts: RunCounts, urls: parquet.Urls | None = None) -> None:
         self._request = request
+        self._urls = urls
         self.counts = counts
         self.received = 0
         self.used_exports = False
@@ -261,7 +275,9 @@ class Reading:
         if not request.exports or counts.history_lines <= request.page_size:
             return None  # one page costs less than asking
         try:
-            export = parquet.fetch_export(request.transport, request.ref)
+            export = parquet.fetch_export(
+                request.transport, request.ref, urls=self._urls, memory=_MEMORY if request.at_once else 0
+            )
         except parquet.UnreadableExportError as error:
             _log.warning(
                 "%s: the exported history cannot be used (%s); reading pages", request.ref.path, error.message
@@ -283,22 +299,27 @@ class Reading:
             high = min(high, export.live_from)
         for part in export.parts:
             if part.first < high and part.last >= request.low:
-                for rows, chunk in parquet.read_part(part, request.selection, request.low, high):
+                for rows, chunk in parquet.read_part(
+                    part, request.selection, request.low, high, at_once=request.at_once
+                ):
                     self.received += rows
                     yield chunk
+            part.file.close()
 
     def _paged(self, low: int) -> Iterator[Rows]:
         request, counts = self._request, self.counts
         end = counts.last_step + 1 if counts.last_step >= 0 else END_OF_STEPS
         high = end if request.high is None else min(end, request.high)
         left = counts.history_lines - self.received
-        plan = WindowPlan(low, high, page_size=request.page_size, most_rows=left)
+        largest = LARGEST_PAGE if request.page_size >= _SDK_PAGE else 0  # a smaller page is a wish
+        plan = WindowPlan(low, high, page_size=request.page_size, most_rows=left, largest=largest)
         reader = PageReader(
             page_fetcher(request.transport, request.ref),
             plan,
             where=request.ref.path,
             concurrency=request.concurrency,
             eager=request.eager,
+            far_bytes=PAGE_BYTES * (2 if request.at_once else 1),
         )
         yield from self._count(reader.pages())
         if self.whole and self.received < counts.history_lines and high < END_OF_STEPS:
@@ -329,6 +350,28 @@ class Reading:
             self.received += len(page)
             yield page
 
+    def again(self, error: IncompleteHistory | parquet.UnreadableExportError) -> Request | None:
+        """How the same rows may come whole after all; None when nothing is left to try.
+
+        Logs what is done.
+        """
+        request = self._request
+        if self.used_exports:
+            _log.warning(
+                "%s: the exported history cannot be used (%s); reading pages", request.ref.path, error.message
+            )
+            return replace(request, exports=False)
+        if not self._may_be_cut():
+            return None
+        _log.warning("%s: %s; reading again in pages of %d rows", request.ref.path, error.message, _SURE_PAGE)
+        return replace(request, exports=False, page_size=_SURE_PAGE)
+
+    def _may_be_cut(self) -> bool:
+        """Whether the server may have held pages to fewer rows than were asked for."""
+        return (
+            self._request.page_size > _SURE_PAGE and _SURE_PAGE <= self.received < self.counts.history_lines
+        )
+
     def check(self) -> None:
         """Compare what came with what the server says exists.
 
@@ -356,7 +399,8 @@ class Reading:
             expected=expected,
             received=received,
             where=self._request.ref.path,
-            hint="The run may have been rewound while it was read, or the server is missing rows.",
+            hint="The run may have been rewound while it was read, or the server is missing rows."
+            + (f" If it holds pages to a limit, page_size={_SURE_PAGE} helps." if self._may_be_cut() else ""),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import NotFoundError, ProtocolError, UsageError
@@ -83,22 +83,26 @@ def run_counts(transport: Transport, ref: RunRef, *, events: bool = False) -> Ru
         NotFoundError: There is no such run, or the account may not see it.
         ProtocolError: The server does not say how many rows there are, so that nothing could be proven.
     """
-    run = fetch_run(transport, ref, documents.RUN_COUNTS)
+    counts = counts_of(fetch_run(transport, ref, documents.RUN_COUNTS), ref)
+    if not events:
+        return counts
+    events_lines = _count(fetch_run(transport, ref, documents.EVENTS_COUNT).get("eventsLineCount"))
+    return replace(counts, events_lines=events_lines)
+
+
+def counts_of(run: Mapping[str, Any], ref: RunRef) -> RunCounts:
+    """The counts in an answer that has the fields of `RUN_COUNTS`; errors as `run_counts`."""
     known = _object(run.get("historyKeys"), ref, "historyKeys")
     history_lines = _count(run.get("historyLineCount"))
     last_step = _count(known.get("lastStep"))
     if history_lines is None and last_step is not None:
         raise ProtocolError("the server has history but does not say how many rows", where=ref.path)
-    events_lines = None
-    if events:
-        events_lines = _count(fetch_run(transport, ref, documents.EVENTS_COUNT).get("eventsLineCount"))
     return RunCounts(
         history_lines=history_lines or 0,
         last_step=-1 if last_step is None else last_step,
         state=str(run.get("state") or ""),
         heartbeat_at=run.get("heartbeatAt"),
         keys=known.get("keys") or {},
-        events_lines=events_lines,
     )
 
 

@@ -12,6 +12,7 @@ from wandb_ops.protocol.values import loads
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -61,21 +62,29 @@ class HistoryTable:
         """The Arrow table; field metadata `wandb_ops.kind` tells JSON text from text."""
         return self._table
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self, *, keep: bool = True) -> pd.DataFrame:
         """A DataFrame: numbers as numbers, nested values as Python objects.
 
         A column of integers or booleans that some rows lack is nullable (Int64, boolean), so that no
         integer becomes a double. In a float column an absent value and NaN look alike, as everywhere in
         pandas; `to_arrow` and `iter_rows` tell them apart.
+
+        Args:
+            keep: False gives each column up as soon as the frame has it, so that memory never holds all of
+                them twice; this table is without rows and columns afterwards.
         """
         import pandas as pd
 
+        table = self._table
+        fields, columns = list(table.schema), table.columns[::-1]
+        if not keep:
+            self._table, self._nulls = table.select([]).slice(0, 0), {}
+        del table
+        # The columns are new already: pandas would copy them into blocks, and hold everything twice.
         return pd.DataFrame(
-            {
-                field.name: _series(self._table.column(place), kind_of_field(field))
-                for place, field in enumerate(self._table.schema)
-            },
+            {field.name: _series(columns.pop(), kind_of_field(field)) for field in fields},
             index=pd.RangeIndex(self.rows),
+            copy=False,
         )
 
     def iter_rows(self) -> Iterator[dict[str, Any]]:
@@ -133,9 +142,18 @@ def _values(array: Any, kind: str) -> list[Any]:
     return listed
 
 
-def _series(column: pa.ChunkedArray[Any], kind: str) -> pd.Series[Any]:
+def _series(column: pa.ChunkedArray[Any], kind: str) -> pd.Series[Any] | np.ndarray[Any, Any]:
+    import numpy as np
     import pandas as pd
 
+    if kind in ("float", "null") or (kind in ("int", "bool") and not column.null_count):
+        # Made here, so that nobody's change of the frame meets memory that Arrow still looks at.
+        made: np.ndarray[Any, Any] = np.empty(len(column), {"int": "i8", "bool": "?"}.get(kind, "f8"))
+        start = 0
+        for chunk in column.chunks:
+            made[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+            start += len(chunk)
+        return made
     if kind in ("bigint", "json"):
         return pd.Series(_values(column, kind), dtype=object)
     if column.null_count and kind == "int":

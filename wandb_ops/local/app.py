@@ -5,6 +5,7 @@ Each answer is made in a worker thread; the event loop only moves bytes. Bodies 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import secrets
@@ -17,9 +18,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from wandb_ops.local.accounts import admin
-from wandb_ops.local.accounts.auth import authenticate
+from wandb_ops.local.accounts.auth import authenticate, known
 from wandb_ops.local.artifacts import artifactroutes
-from wandb_ops.local.errors import NotFound, Refused
+from wandb_ops.local.errors import NotFound, Refused, storage_problem
 from wandb_ops.local.graphql import run_request
 from wandb_ops.local.history import exports, stream
 from wandb_ops.local.names import check_file_name
@@ -27,6 +28,7 @@ from wandb_ops.local.runs import files, runs
 from wandb_ops.local.service import EXPORTS, FILES, Service
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
@@ -42,6 +44,7 @@ _log = logging.getLogger("wandb_ops.local")
 _TELEMETRY_LIMIT = 16 << 20
 # What users stored is served as data: it may neither run scripts nor be guessed to be a page.
 _STORED_HEADERS = {
+    "Access-Control-Allow-Origin": "*",  # a signed URL is good on any page; no cookie opens one
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "X-Content-Type-Options": "nosniff",
 }
@@ -88,7 +91,10 @@ def _endpoint(service: Service, handler: Handler) -> Callable[[Request], Awaitab
             return refusal(error)
         except ClientDisconnect:
             return refusal(Refused("the request was cut short"))
-        except Exception:  # noqa: BLE001 - the last resort: no client ever sees a traceback
+        except Exception as error:  # noqa: BLE001 - the last resort: no client ever sees a traceback
+            if (problem := storage_problem(error)) is not None:
+                _log.error("%s: %s", problem, error)
+                return refusal(problem)
             reference = secrets.token_hex(4)
             _log.exception("internal error %s at %s %s", reference, request.method, request.url.path)
             return refusal(Refused(f"internal server error (reference {reference})", 500))
@@ -98,7 +104,9 @@ def _endpoint(service: Service, handler: Handler) -> Callable[[Request], Awaitab
 
 async def _account(service: Service, request: Request) -> Account:
     """Who asks, known before a byte of the body is read; :class:`Refused` (401) when nobody does."""
-    return await run_in_threadpool(authenticate, service, request.headers.get("authorization"))
+    header = request.headers.get("authorization")
+    account = known(service, header)
+    return account if account is not None else await run_in_threadpool(authenticate, service, header)
 
 
 async def _graphql(service: Service, request: Request) -> Response:
@@ -112,26 +120,30 @@ async def _file_stream(service: Service, request: Request) -> Response:
     account = await _account(service, request)
     body = await read_body(request, service.settings.max_body)
     path = request.path_params
-    run = (path["entity"], path["project"], path["run"])
-    return await run_in_threadpool(_stream, service, account, run, body)
+    place = (path["entity"], path["project"], path["run"])
+    if not account.sees(place[0]):
+        raise NotFound(f"run {'/'.join(place)} not found")
+
+    def write(connection: sqlite3.Connection, content: stream.StreamRequest) -> tuple[runs.Run, bool]:
+        return stream.apply(connection, service.store.now(), place, content), content.complete
+
+    future = service.writer.submit(len(body), lambda: stream.parse(body), write)
+    run, complete = await asyncio.wrap_future(future)
+    if complete:
+        await run_in_threadpool(_export, service, run)
+    return json_response(stream.answer(run))
 
 
-def _stream(service: Service, account: Account, path: tuple[str, str, str], body: bytes) -> Response:
-    if not account.sees(path[0]):
-        raise NotFound(f"run {'/'.join(path)} not found")
-    content = stream.parse(body)
-    with service.store.writing() as connection:
-        run = stream.apply(connection, service.store.now(), path, content)
+def _export(service: Service, run: runs.Run) -> None:
+    """Write the Parquet files of a run that ended, where the settings want them."""
     threshold = service.settings.parquet_after_rows
-    due = content.complete and threshold is not None and run.history_lines >= threshold
-    if due and run.exported_lines < run.history_lines:
+    if threshold is not None and run.history_lines >= threshold and run.exported_lines < run.history_lines:
         exports.export(
             service.store,
             service.folder(EXPORTS, run.pk),
             run,
             rows_per_part=service.settings.parquet_rows_per_part,
         )
-    return json_response(stream.answer(run))
 
 
 def _checked_path(service: Service, request: Request, area: str) -> tuple[int, str]:
@@ -157,6 +169,12 @@ def _stored(service: Service, run: int, name: str) -> tuple[Path, files.RunFile]
     if file is None or file.blob is None:
         raise NotFound("no such file")
     return service.folder(FILES, run) / file.blob, file
+
+
+async def _file_options(_service: Service, _request: Request) -> Response:
+    """What a browser asks before it uses a signed URL on another page's behalf."""
+    headers = {"Access-Control-Allow-Methods": "GET, PUT", "Access-Control-Allow-Headers": "*"}
+    return Response(status_code=204, headers={**headers, "Access-Control-Allow-Origin": "*"})
 
 
 async def _put_file(service: Service, request: Request) -> Response:
@@ -197,7 +215,9 @@ async def _get_export(service: Service, request: Request) -> Response:
     path = service.folder(EXPORTS, run) / name
     if not path.is_file():
         raise NotFound("no such file")
-    return FileResponse(path, headers=_STORED_HEADERS, media_type="application/vnd.apache.parquet")
+    answer = FileResponse(path, headers=_STORED_HEADERS, media_type="application/vnd.apache.parquet")
+    answer.chunk_size = 1 << 20  # each piece costs a change of threads
+    return answer
 
 
 async def _telemetry(_service: Service, request: Request) -> Response:
@@ -230,6 +250,7 @@ def routes(service: Service) -> list[BaseRoute]:
         route("/files/{entity}/{project}/{run}/file_stream", _file_stream, "POST"),
         route(f"/{FILES}/{{run:int}}/{{name:path}}", _get_file, "GET"),
         route(f"/{FILES}/{{run:int}}/{{name:path}}", _put_file, "PUT"),
+        route(f"/{FILES}/{{run:int}}/{{name:path}}", _file_options, "OPTIONS"),
         route(f"/{EXPORTS}/{{run:int}}/{{name:path}}", _get_export, "GET"),
         *(route(path, handler, method) for path, handler, method in artifactroutes.ROUTES),
         *(route(path, handler, method) for path, handler, method in admin.ROUTES),

@@ -16,7 +16,7 @@ from wandb_ops.local.accounts.accounts import USER
 from wandb_ops.local.artifacts import artifacts
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.jsontext import loads_object
-from wandb_ops.local.names import decode_id, decode_number, encode_id
+from wandb_ops.local.names import decode_id, decode_number, decode_row_id, encode_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -260,8 +260,8 @@ def _scope(
         if collection is None or not sees(collection.entity):
             raise NotFound("the automation's collection is not found")
         return _Scope(_entity_pk(db, collection.entity), collection=collection.pk)
-    name = ":".join(decode_id("Entity", value))
-    owner = directory.entity(db, name) if sees(name) else None
+    row = db.execute("SELECT name FROM entities WHERE id=?", (decode_row_id("Entity", value),)).fetchone()
+    owner = directory.entity(db, row[0]) if row and sees(row[0]) else None
     if owner is None:
         raise NotFound("the automation's entity is not found")
     if owner.kind == USER:

@@ -35,7 +35,7 @@ from graphql import (
     validate,
 )
 
-from wandb_ops.local.errors import Refused
+from wandb_ops.local.errors import Refused, storage_problem
 from wandb_ops.local.resolvers import RESOLVERS, artifacts, automations
 from wandb_ops.local.resolvers.context import Context
 
@@ -228,6 +228,9 @@ def run_request(service: Service, account: Account, base_url: str, body: bytes) 
     Args:
         account: Who asks.
         base_url: What signed URLs in the answer begin with.
+
+    Raises:
+        Refused: (507) The disk is full or fails: the whole request may be sent again later.
     """
     try:
         request = read_request(body)
@@ -246,6 +249,10 @@ def run_request(service: Service, account: Account, base_url: str, body: bytes) 
         is_awaitable=lambda _value: False,
     )
     assert isinstance(result, ExecutionResult)
+    for error in result.errors or ():
+        if (problem := storage_problem(error.original_error)) is not None:
+            _log.error("%s: %s", problem, error.original_error)
+            raise problem
     answer = _envelope(result)
     try:
         return orjson.dumps(answer)

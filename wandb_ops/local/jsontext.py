@@ -41,6 +41,17 @@ def dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def finite(value: Any) -> float | None:
+    """A number as a float; None for all else: bools, texts, NaN, infinities, integers beyond every float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def strict(value: Any) -> Any:
     """The value with NaN and infinities as the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``.
 

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 import uvicorn
 from starlette.applications import Starlette
 
-from wandb_ops.local import app, automations
+from wandb_ops.local import app as protocol
+from wandb_ops.local import automations
 from wandb_ops.local.accounts import provision
-from wandb_ops.local.runs.stored import StoredRun, read_run
+from wandb_ops.local.faults import FaultyApp
+from wandb_ops.local.observe import Observed
 from wandb_ops.local.service import Service, Settings, open_service
 from wandb_ops.local.web import pages
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from wandb_ops.local.accounts.provision import AddedOrganization, AddedTeam, AddedUser
+    from wandb_ops.local.faults import Faults
 
 _log = logging.getLogger("wandb_ops.local")
 
@@ -39,7 +42,7 @@ _STOP_TIMEOUT = 20.0
 
 def build_app(service: Service) -> Starlette:
     """The ASGI application over an opened data folder."""
-    return Starlette(routes=[*app.routes(service), *pages.routes(service)])
+    return Starlette(routes=[*protocol.routes(service), *pages.routes(service)])
 
 
 class _Server(uvicorn.Server):
@@ -53,6 +56,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    def hang_up(self, client: tuple[str, int]) -> None:
+        """Close the connection to a client once what was sent has left."""
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -74,9 +83,10 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _uvicorn(service: Service, ready: Callable[[], None]) -> _Server:
+def _uvicorn(service: Service, ready: Callable[[], None], faults: Faults | None = None) -> _Server:
+    app = build_app(service)
     config = uvicorn.Config(
-        build_app(service),
+        FaultyApp(app, faults) if faults is not None else app,
         lifespan="off",
         ws="none",
         log_config=None,
@@ -85,10 +95,13 @@ def _uvicorn(service: Service, ready: Callable[[], None]) -> _Server:
         timeout_keep_alive=75,  # longer than clients keep idle connections, so that none meets a closing one
         timeout_graceful_shutdown=5,
     )
-    return _Server(config, ready)
+    server = _Server(config, ready)
+    if faults is not None:
+        faults.hang_up = server.hang_up
+    return server
 
 
-class LocalServer:
+class LocalServer(Observed):
     """A W&B-compatible server in a thread of this process.
 
         with LocalServer() as server:
@@ -121,6 +134,7 @@ class LocalServer:
         clock: Callable[[], float] = time.time,
         **settings: Any,
     ) -> None:
+        super().__init__(clock)
         self._temporary = data is None
         temporary = Path(tempfile.gettempdir()) / f"wandb-local-{secrets.token_hex(8)}"
         self.data = temporary if data is None else Path(data)
@@ -128,7 +142,6 @@ class LocalServer:
         self.port = port
         self.entity = entity
         self._given_key = api_key
-        self._clock = clock
         self._settings = Settings(entity=entity, **settings)
         self._service: Service | None = None
         self._server: _Server | None = None
@@ -161,14 +174,6 @@ class LocalServer:
     def env(self) -> dict[str, str]:
         """The environment that leads a client here."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": self.api_key, "WANDB_ENTITY": self.entity}
-
-    def run(self, project: str, run_id: str, entity: str | None = None) -> StoredRun:
-        """What is stored of a run, read past every client; ``LookupError`` when there is none.
-
-        Args:
-            entity: User or team; None is the server's own user.
-        """
-        return read_run(self.service, project, run_id, entity)
 
     def env_of(self, user: AddedUser) -> dict[str, str]:
         """The environment that leads a client here as another user."""
@@ -263,7 +268,7 @@ class LocalServer:
         """Open the folder and answer; returns once requests are answered."""
         if self._thread is not None:
             raise RuntimeError("the server is started already")
-        self._service = open_service(self.data, self._settings, self._given_key, self._clock)
+        self._service = open_service(self.data, self._settings, self._given_key, self._now)
         self._api_key = self._service.api_key
         try:
             listener = _listen(self.host, self.port)
@@ -274,7 +279,7 @@ class LocalServer:
         self.port = listener.getsockname()[1]
         self._base_url = _url(listener)
         ready = threading.Event()
-        self._server = _uvicorn(self._service, ready.set)
+        self._server = _uvicorn(self._service, ready.set, self._faults)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="wandb-local", daemon=True
         )

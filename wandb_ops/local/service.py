@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from wandb_ops.local.accounts import directory
 from wandb_ops.local.accounts.accounts import Accounts
+from wandb_ops.local.database.groupcommit import GroupCommit
 from wandb_ops.local.database.store import Store
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.names import check_name
@@ -58,6 +59,7 @@ class Service:
     settings: Settings
     api_key: str = field(repr=False)
     store: Store
+    writer: GroupCommit
     accounts: Accounts
     signer: Signer
     _lock: IO[str]
@@ -73,6 +75,7 @@ class Service:
 
     def close(self) -> None:
         """Close the database and let go of the folder."""
+        self.writer.close()
         self.store.close()
         self._lock.close()
 
@@ -85,7 +88,10 @@ def _secret(path: Path) -> str:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
             handle.write(secrets.token_hex(20))
         part.rename(path)
-    return path.read_text().strip()
+    text = path.read_text().strip()
+    if not text:
+        raise RuntimeError(f"{path} is empty: remove it, and a new one is made")
+    return text
 
 
 def open_service(
@@ -100,8 +106,8 @@ def open_service(
         api_key: The key that clients must send; None takes the folder's own, made on first use.
 
     Raises:
-        RuntimeError: Another server has the folder open, or a newer version wrote it; or ``settings.entity``
-            is a team there, or ``api_key`` another user's.
+        RuntimeError: Another server has the folder open, another version wrote it, or it is damaged; or
+            ``settings.entity`` is a team there, or ``api_key`` another user's.
     """
     check_name("entity", settings.entity)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -132,4 +138,4 @@ def open_service(
     for part in (*(data / FILES).glob("*/*.part"), *(data / ARTIFACTS).glob("*/*.part")):
         part.unlink()  # an upload that a kill cut short
     signer = Signer(secret, settings.url_lifetime, clock)
-    return Service(data, settings, key, store, accounts, signer, lock)
+    return Service(data, settings, key, store, GroupCommit(store), accounts, signer, lock)

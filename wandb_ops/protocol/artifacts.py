@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.errors import DataError, GraphQLError, ProtocolError
-from wandb_ops.protocol.documents import artifacts as documents
+from wandb_ops.errors import DataError, GraphQLError, ProtocolError, StatusError
+from wandb_ops.protocol.documents import artifactstorage as documents
+from wandb_ops.protocol.documents.artifacts import ARTIFACT_STATE
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.manifest import Entry, manifest_digest, manifest_json, md5_of_bytes
 from wandb_ops.protocol.storage import upload_header
 from wandb_ops.redaction import terminal_safe
+from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
     from wandb_ops.transport.session import Transport
@@ -81,6 +83,8 @@ class NewVersion:
         sources: Bytes of the entries that may have to be uploaded; entries of earlier versions have none.
         multipart_threshold: Bytes from which a file is sent in parts.
         part_size: Bytes of a part; grows for files of very many parts.
+        storage_region: Where the files are to be kept, as the server's administrators name it.
+        history_step: Step of the run's history that it belongs to.
     """
 
     entity: str
@@ -96,6 +100,8 @@ class NewVersion:
     tags: Sequence[str] = ()
     ttl_seconds: int | None = None
     base_id: str | None = None
+    storage_region: str | None = None
+    history_step: int | None = None
     multipart_threshold: int = MULTIPART_THRESHOLD
     part_size: int = _PART_SIZE
 
@@ -103,6 +109,22 @@ class NewVersion:
     def where(self) -> str:
         """For errors."""
         return f"{self.entity}/{self.project}/{self.name}"
+
+    @property
+    def digest(self) -> str:
+        """The digest of its content."""
+        return manifest_digest(self.entries)
+
+    @property
+    def client_id(self) -> str:
+        """What names this version, on this side: its place, its run and its content."""
+        place = (self.entity, self.project, self.run_id, self.type, self.name)
+        return client_id("artifact", *place, self.digest)
+
+    @property
+    def sequence_client_id(self) -> str:
+        """What names its collection, on this side."""
+        return client_id("sequence", self.entity, self.project, self.type, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +148,26 @@ def store(transport: Transport, version: NewVersion) -> Stored:
         DataError: A file changed after its digest was taken.
         CommError: As `graphql.execute` and `Transport.upload`.
     """
-    digest = manifest_digest(version.entries)
+    digest = version.digest
     for source in version.sources.values():
         source.check(version.where)
     made = _create(transport, version, digest)
     if made["state"] == "COMMITTED":
         return Stored(made["id"], made.get("digest") or digest, existed=True)
     artifact_id = str(made["id"])
+    try:
+        _fill(transport, version, artifact_id)
+    except (GraphQLError, StatusError):
+        # Whoever stores the same content at the same moment has the same version; what is committed takes
+        # nothing more. So is a commit whose answer was lost: a server may refuse to do it twice.
+        data = execute(transport, ARTIFACT_STATE, {"id": artifact_id}, where=version.where)
+        if (data.get("artifact") or {}).get("state") != "COMMITTED":
+            raise
+    return Stored(artifact_id, digest, existed=False)
+
+
+def _fill(transport: Transport, version: NewVersion, artifact_id: str) -> None:
+    """Upload what the server lacks of a version that it knows, and commit it."""
     manifest = _manifest(transport, version, artifact_id, digest="", upload=False)
     births = _upload_files(transport, version, artifact_id, str(manifest["id"]))
     entries = {
@@ -148,12 +183,14 @@ def store(transport: Transport, version: NewVersion) -> Stored:
     headers = {"Content-Type": "application/json", **_headers(file, version.where)}
     transport.upload(file["uploadUrl"], content, headers=headers, where=version.where)
     _commit(transport, version, artifact_id)
-    return Stored(artifact_id, digest, existed=False)
+
+
+def _commit(transport: Transport, version: NewVersion, artifact_id: str) -> None:
+    execute(transport, documents.COMMIT_ARTIFACT, {"artifactID": artifact_id}, where=version.where)
 
 
 def _create(transport: Transport, version: NewVersion, digest: str) -> dict[str, Any]:
-    place = (version.entity, version.project)
-    given = {
+    given: dict[str, Any] = {
         "entityName": version.entity,
         "projectName": version.project,
         "runName": version.run_id,
@@ -166,10 +203,13 @@ def _create(transport: Transport, version: NewVersion, digest: str) -> dict[str,
         "aliases": [{"artifactCollectionName": version.name, "alias": alias} for alias in version.aliases],
         "tags": [{"tagName": tag} for tag in version.tags],
         "ttlDurationSeconds": version.ttl_seconds,
-        "clientID": client_id("artifact", *place, version.run_id, version.type, version.name, digest),
-        "sequenceClientID": client_id("sequence", *place, version.type, version.name),
+        "clientID": version.client_id,
+        "sequenceClientID": version.sequence_client_id,
         "enableDigestDeduplication": True,
     }
+    # Only when they are asked for: a server may be older than they are.
+    given |= {"storageRegion": version.storage_region} if version.storage_region else {}
+    given |= {"historyStep": version.history_step} if version.history_step is not None else {}
     data = execute(transport, documents.CREATE_ARTIFACT, {"input": given}, where=version.where)
     made = (data.get("createArtifact") or {}).get("artifact") or {}
     if not made.get("id"):
@@ -199,16 +239,6 @@ def _manifest(
     return manifest
 
 
-def _commit(transport: Transport, version: NewVersion, artifact_id: str) -> None:
-    try:
-        execute(transport, documents.COMMIT_ARTIFACT, {"artifactID": artifact_id}, where=version.where)
-    except GraphQLError:
-        # A commit whose answer was lost is repeated, and a server may refuse to do it twice.
-        data = execute(transport, documents.ARTIFACT_STATE, {"id": artifact_id}, where=version.where)
-        if (data.get("artifact") or {}).get("state") != "COMMITTED":
-            raise
-
-
 # -- files -------------------------------------------------------------------------------------------------
 
 
@@ -219,8 +249,8 @@ def _upload_files(
     births: dict[str, str] = {}
     paths = [path for path in sorted(version.sources) if version.entries[path].ref is None]
     with (
-        ThreadPoolExecutor(_WORKERS, "wandb-ops-upload") as pool,
-        ThreadPoolExecutor(_PART_WORKERS, "wandb-ops-part") as part_pool,
+        workers(_WORKERS, "wandb-ops-upload") as pool,
+        workers(_PART_WORKERS, "wandb-ops-part") as part_pool,
     ):
         for start in range(0, len(paths), _BATCH):
             batch = paths[start : start + _BATCH]

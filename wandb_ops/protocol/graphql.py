@@ -18,7 +18,7 @@ from wandb_ops.redaction import clean
 from wandb_ops.transport.body import Malformed, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wandb_ops.transport.retry import Kind
     from wandb_ops.transport.session import Transport
@@ -66,6 +66,12 @@ _TRANSIENT_MESSAGES = re.compile(
         )[.!]?""",
     re.VERBOSE | re.IGNORECASE,
 )
+# What servers say of an entity that is not there, or not this account's to see.
+_NO_ENTITY = re.compile(
+    r"\bentity\b.{0,200}\b(?:not found|not exist|unknown)\b|\b(?:no such|unknown|could not find) entity\b"
+    r"|^permission denied[.!]?$",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,16 @@ class Operation:
         name: As in the text.
         text: The whole document, with variables only: nothing is ever formatted into it.
         kind: What sending it twice would do.
+        long_integers: Whether the answer may hold integers beyond 64 bits as such; texts of JSON in it may
+            hold what they like.
+        max_bytes: Largest answer, when it is not the transport's.
     """
 
     name: str
     text: str
     kind: Kind
+    long_integers: bool = True
+    max_bytes: int | None = None
 
 
 def execute(
@@ -102,10 +113,10 @@ def execute(
     request = {"operationName": operation.name, "query": operation.text, "variables": dict(variables)}
 
     def read(body: bytes, content_type: str) -> dict[str, Any]:
-        answer = parse_object(body, content_type=content_type)
+        answer = parse_object(body, content_type=content_type, long_integers=operation.long_integers)
         data = answer.get("data")
         if answer.get("errors"):
-            raise _error(operation, answer["errors"], data, where)
+            raise _error(operation, answer["errors"], data, where, lambda: _entity_hint(transport, variables))
         if not isinstance(data, dict):
             raise Malformed(f"The answer to {operation.name} has no data")
         return data
@@ -118,7 +129,7 @@ def execute(
             errors = parse_object(body).get("errors")
         except Malformed:
             return None
-        error = _error(operation, errors, None, where) if isinstance(errors, list) and errors else None
+        error = _error(operation, errors, None, where, str) if isinstance(errors, list) and errors else None
         return error if isinstance(error, UnsupportedServer) else None
 
     return transport.post(
@@ -129,6 +140,7 @@ def execute(
         operation=operation.name,
         where=where,
         refine=refine,
+        max_bytes=operation.max_bytes,
     )
 
 
@@ -139,7 +151,24 @@ def _encode(request: dict[str, Any]) -> bytes:
         return json.dumps(request, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _error(operation: Operation, errors: Any, data: Any, where: str) -> GraphQLError:
+def _entity_hint(transport: Transport, variables: Mapping[str, Any]) -> str:
+    """Which entity a refused call named, and where its name came from."""
+    given = variables.get("input")
+    places = [variables, given if isinstance(given, dict) else {}]
+    names = [place.get(key) for place in places for key in ("entity", "entityName")]
+    entity = next((clean(name, 80) for name in names if isinstance(name, str) and name), "")
+    settings = transport.settings
+    account = "which account the key belongs to (`wandb-ops doctor`)."
+    if not entity:
+        return f"Check {account}"
+    if entity == settings.entity and settings.entity_source:
+        return f"The default entity {entity!r} comes from {settings.entity_source}: check it, and {account}"
+    return f"Check the spelling of the entity {entity!r}, and {account}"
+
+
+def _error(
+    operation: Operation, errors: Any, data: Any, where: str, entity_hint: Callable[[], str]
+) -> GraphQLError:
     entries = errors if isinstance(errors, list) else [errors]
     texts = tuple(_text(entry) for entry in entries)
     messages = tuple(clean(text) for text in texts)
@@ -161,6 +190,7 @@ def _error(operation: Operation, errors: Any, data: Any, where: str) -> GraphQLE
         data=partial,
         transient=all(_is_transient(entry, text) for entry, text in zip(entries, texts, strict=True)),
         where=where,
+        hint=entity_hint() if any(_NO_ENTITY.search(text) for text in texts) else "",
     )
 
 

@@ -12,14 +12,17 @@ from wandb_ops.errors import ProtocolError, UnsafePath, UnsupportedServer
 from wandb_ops.protocol.documents.write import CREATE_RUN_FILES, MARK_RUN_FILES_UPLOADED, SERVER_FEATURES
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.redaction import terminal_safe
+from wandb_ops.transport.workers import workers as pool_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from wandb_ops.transport.session import Transport
 
 _LONGEST_NAME = 255  # bytes of one path component, on every common file system
 _LONGEST_PATH = 1024
+_FILES_AT_ONCE = 100  # whose addresses are asked for together: they are good for a while only
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?")
 
 _features: weakref.WeakKeyDictionary[Transport, frozenset[str]] = weakref.WeakKeyDictionary()
@@ -127,19 +130,59 @@ def upload_run_file(
         UnsafePath: `name` could not be downloaded safely by anybody.
         CommError: As `graphql.execute` and `Transport.upload`.
     """
-    problem = name_problem(name)
-    if problem:
-        raise UnsafePath(f"The file name {_shown(name)} {problem}; nothing was sent")
-    where = f"{entity}/{project}/{run_id}/{terminal_safe(name)}"
-    variables = {"entity": entity, "project": project, "run": run_id, "files": [name]}
-    payload = execute(transport, CREATE_RUN_FILES, variables, where=where).get("createRunFiles") or {}
-    urls = [file.get("uploadUrl") for file in payload.get("files") or () if file.get("name") == name]
-    if not urls or not urls[0]:
-        raise ProtocolError("CreateRunFiles: the answer has no upload URL for the file", where=where)
-    headers = dict(upload_header(line, where) for line in payload.get("uploadHeaders") or ())
-    transport.upload(urls[0], data, headers=headers, where=where)
-    if "MARK_RUN_FILES_UPLOADED" in server_features(transport):
-        execute(transport, MARK_RUN_FILES_UPLOADED, variables, where=where)
+    upload_run_files(transport, entity=entity, project=project, run_id=run_id, files={name: data})
+
+
+def upload_run_files(
+    transport: Transport,
+    *,
+    entity: str,
+    project: str,
+    run_id: str,
+    files: Mapping[str, bytes | Path],
+    workers: int = 1,
+) -> None:
+    """As `upload_run_file`, of several; their addresses are asked for together.
+
+    Args:
+        transport: Sends and retries.
+        entity: The run's entity.
+        project: The run's project.
+        run_id: The run's id.
+        files: Bytes, or files, by path within the run's files.
+        workers: Files that are sent at once.
+
+    Raises:
+        UnsafePath: A name could not be downloaded safely by anybody; nothing was sent.
+        CommError: As `graphql.execute` and `Transport.upload`.
+    """
+    for name in files:
+        problem = name_problem(name)
+        if problem:
+            raise UnsafePath(f"The file name {_shown(name)} {problem}; nothing was sent")
+    names = list(files)
+    for start in range(0, len(names), _FILES_AT_ONCE):
+        batch = names[start : start + _FILES_AT_ONCE]
+        where = f"{entity}/{project}/{run_id}/{terminal_safe(batch[0])}"
+        variables = {"entity": entity, "project": project, "run": run_id, "files": batch}
+        payload = execute(transport, CREATE_RUN_FILES, variables, where=where).get("createRunFiles") or {}
+        urls = {file.get("name"): file.get("uploadUrl") for file in payload.get("files") or ()}
+        if not all(urls.get(name) for name in batch):
+            raise ProtocolError("CreateRunFiles: the answer has no upload URL for the file", where=where)
+        headers = dict(upload_header(line, where) for line in payload.get("uploadHeaders") or ())
+
+        def send(name: str, urls: Mapping[str, str] = urls, headers: Mapping[str, str] = headers) -> None:
+            place = f"{entity}/{project}/{run_id}/{terminal_safe(name)}"
+            transport.upload(urls[name], files[name], headers=headers, where=place)
+
+        if workers == 1 or len(batch) == 1:
+            for name in batch:
+                send(name)
+        else:
+            with pool_of(workers, "wandb-ops-file") as pool:
+                list(pool.map(send, batch))
+        if "MARK_RUN_FILES_UPLOADED" in server_features(transport):
+            execute(transport, MARK_RUN_FILES_UPLOADED, variables, where=where)
 
 
 def upload_header(line: str, where: str) -> tuple[str, str]:
@@ -154,4 +197,11 @@ def upload_header(line: str, where: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-__all__ = ["name_problem", "safe_path", "server_features", "upload_header", "upload_run_file"]
+__all__ = [
+    "name_problem",
+    "safe_path",
+    "server_features",
+    "upload_header",
+    "upload_run_file",
+    "upload_run_files",
+]

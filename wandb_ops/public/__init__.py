@@ -5,32 +5,24 @@
 
 from __future__ import annotations
 
+from wandb_ops.errors import IncompleteRunHistoryError
 from wandb_ops.public.accounts.registries import Registry
-from wandb_ops.public.accounts.registry_search import Registries, RegistryCollections, RegistryVersions
+from wandb_ops.public.accounts.registry_list import Registries
+from wandb_ops.public.accounts.registry_members import TeamMember, UserMember
+from wandb_ops.public.accounts.registry_search import RegistryCollections, RegistryVersions
 from wandb_ops.public.accounts.teams import Member, Organization, Team
 from wandb_ops.public.accounts.users import User
 from wandb_ops.public.api import Api
 from wandb_ops.public.artifacts.artifacts import Artifact
 from wandb_ops.public.artifacts.attributes import ArtifactTTL
-from wandb_ops.public.artifacts.collections import (
-    ArtifactCollection,
-    ArtifactCollections,
-    Artifacts,
-    ArtifactType,
-    ArtifactTypes,
-    RunArtifacts,
-)
+from wandb_ops.public.artifacts.collections import ArtifactCollection, ArtifactCollections
 from wandb_ops.public.artifacts.entries import ArtifactManifest, ArtifactManifestEntry
 from wandb_ops.public.artifacts.files import ArtifactFile, ArtifactFiles
-from wandb_ops.public.automations.automations import (
-    Automation,
-    AutomationAction,
-    AutomationEvent,
-    AutomationScope,
-    NewAutomation,
-    SlackIntegration,
-    WebhookIntegration,
-)
+from wandb_ops.public.artifacts.types import ArtifactType, ArtifactTypes
+from wandb_ops.public.artifacts.versions import Artifacts, RunArtifacts
+from wandb_ops.public.automations.actions import AutomationAction, SlackIntegration, WebhookIntegration
+from wandb_ops.public.automations.automations import Automation, NewAutomation
+from wandb_ops.public.automations.events import AutomationEvent, AutomationScope
 from wandb_ops.public.automations.lists import (
     Automations,
     Integrations,
@@ -42,6 +34,7 @@ from wandb_ops.public.launch.launch import QueuedRun, RunQueue
 from wandb_ops.public.projects import Project, Projects
 from wandb_ops.public.reports import BetaReport, Reports
 from wandb_ops.public.runs.console_logs import ConsoleLogLine, ConsoleLogs
+from wandb_ops.public.runs.exports import DownloadHistoryResult
 from wandb_ops.public.runs.files import File, Files
 from wandb_ops.public.runs.histogram import Histogram
 from wandb_ops.public.runs.history import HistoryScan
@@ -73,11 +66,13 @@ __all__ = [
     "BetaReport",
     "ConsoleLogLine",
     "ConsoleLogs",
+    "DownloadHistoryResult",
     "File",
     "Files",
     "HTTPSummary",
     "Histogram",
     "HistoryScan",
+    "IncompleteRunHistoryError",
     "Integrations",
     "Job",
     "Member",
@@ -100,7 +95,9 @@ __all__ = [
     "Sweep",
     "Sweeps",
     "Team",
+    "TeamMember",
     "User",
+    "UserMember",
     "WebhookIntegration",
     "WebhookIntegrations",
 ]

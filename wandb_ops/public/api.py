@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
-import string
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from wandb_ops.errors import CredentialsError, UsageError
@@ -17,6 +14,7 @@ from wandb_ops.public.api_accounts import AccountMethods
 from wandb_ops.public.api_artifacts import ArtifactQueries
 from wandb_ops.public.api_automations import AutomationMethods
 from wandb_ops.public.api_launch import LaunchMethods
+from wandb_ops.public.custom_charts import create_custom_chart
 from wandb_ops.public.paths import (
     DEFAULT_PROJECT,
     Defaults,
@@ -28,10 +26,11 @@ from wandb_ops.public.paths import (
     parse_sweep_path,
 )
 from wandb_ops.public.projects import Project, Projects
-from wandb_ops.public.runs.run import Run
+from wandb_ops.public.runs.run import Run, random_run_id
 from wandb_ops.public.runs.runs import Runs
 from wandb_ops.settings import resolve
 from wandb_ops.transport.session import Transport
+from wandb_ops.transport.wire import USER_AGENT
 
 if TYPE_CHECKING:
     import os
@@ -39,10 +38,6 @@ if TYPE_CHECKING:
 
     from wandb_ops.public.reports import BetaReport, Reports
     from wandb_ops.public.sweeps import Sweep
-
-logger = logging.getLogger("wandb_ops.public")
-
-_ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
 class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
@@ -96,6 +91,11 @@ class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
         return self._transport.settings.api_key
 
     @property
+    def user_agent(self) -> str:
+        """What the program calls itself when it asks the server."""
+        return USER_AGENT
+
+    @property
     def viewer(self) -> User:
         """The account that the key belongs to.
 
@@ -108,7 +108,7 @@ class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
                 raise CredentialsError(
                     "The server knows no account for the API key", where=self.settings["base_url"]
                 )
-            self._viewer = User(node, self._transport, own=True)
+            self._viewer = User(node, self._transport, own=self)
             self._default_entity = self._viewer.entity
         return self._viewer
 
@@ -248,18 +248,7 @@ class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
             project: Name of the project, made if missing; None is the default one, else "uncategorized".
             entity: User or team; None is the default one.
         """
-        from wandb_ops.protocol.runs import upsert_run
-
-        made = upsert_run(
-            self._transport,
-            entity=self.entity_or_default(entity),
-            project=project or self.settings.get("project") or DEFAULT_PROJECT,
-            run_id=run_id or random_run_id(),
-            state="running",
-        )
-        if not made.inserted:
-            logger.warning("%s/%s/%s existed already", made.entity, made.project, made.run_id)
-        return Run(self._transport, made.entity, made.project, made.run_id)
+        return Run.create(self, run_id=run_id, project=project, entity=entity)
 
     def sync_tensorboard(
         self,
@@ -356,6 +345,36 @@ class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
             self._transport, where.entity, where.project, unquote(name) if name else None, per_page
         )
 
+    def create_custom_chart(
+        self,
+        entity: str,
+        name: str,
+        display_name: str,
+        spec_type: Literal["vega2"],
+        access: Literal["private", "public"],
+        spec: str | Mapping[str, Any],
+    ) -> str:
+        """Create a preset of a custom chart.
+
+        Args:
+            entity: User or team that is to own it.
+            name: Its identifier within the entity.
+            display_name: What the page calls it.
+            spec_type: "vega2": Vega-Lite.
+            access: "private": the entity's own; or "public".
+            spec: The Vega or Vega-Lite specification, as a dict or as JSON text.
+
+        Returns:
+            Its id, which charts name: `entity/name`.
+
+        Raises:
+            UsageError: An argument is none of those, or the specification is no JSON object.
+            UnsupportedServer: The server has no custom charts.
+            GraphQLError: The server refused: the name is taken, for example.
+            AmbiguousOutcome: The answer was lost; the chart may have been made.
+        """
+        return create_custom_chart(self._transport, entity, name, display_name, spec_type, access, spec)
+
     def entity_or_default(self, entity: str | None) -> str:
         """`entity`, or the default one.
 
@@ -372,8 +391,3 @@ class Api(ArtifactQueries, LaunchMethods, AccountMethods, AutomationMethods):
 
     def __repr__(self) -> str:
         return f"<Api {self.settings['base_url']}>"
-
-
-def random_run_id() -> str:
-    """A run id of eight letters and digits, as W&B makes them up."""
-    return "".join(secrets.choice(_ID_CHARACTERS) for _ in range(8))

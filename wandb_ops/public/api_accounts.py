@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wandb_ops.public.accounts.registries import Registry
-    from wandb_ops.public.accounts.registry_search import Registries
+    from wandb_ops.public.accounts.registry_list import Registries
     from wandb_ops.public.accounts.teams import Organization, Team
     from wandb_ops.transport.session import Transport
 
@@ -157,7 +157,7 @@ class AccountMethods(ABC):
                 belongs to several organisations.
             NotFoundError: On first use: there is no such organisation.
         """
-        from wandb_ops.public.accounts.registry_search import Registries
+        from wandb_ops.public.accounts.registry_list import Registries
 
         name = organization or self.default_organization()
         return Registries(self.transport, name, filter, order, per_page, start)

@@ -11,13 +11,9 @@ from wandb_ops.public.paths import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
     from wandb_ops.public.artifacts.artifacts import Artifact
-    from wandb_ops.public.artifacts.collections import (
-        ArtifactCollection,
-        ArtifactCollections,
-        Artifacts,
-        ArtifactType,
-        ArtifactTypes,
-    )
+    from wandb_ops.public.artifacts.collections import ArtifactCollection, ArtifactCollections
+    from wandb_ops.public.artifacts.types import ArtifactType, ArtifactTypes
+    from wandb_ops.public.artifacts.versions import Artifacts
     from wandb_ops.transport.session import Transport
 
 
@@ -87,7 +83,7 @@ class ArtifactQueries:
         Raises:
             NotFoundError: On first use: there is no such collection of that type.
         """
-        from wandb_ops.public.artifacts.collections import Artifacts
+        from wandb_ops.public.artifacts.versions import Artifacts
 
         path = self._artifact_path(name)
         return Artifacts(
@@ -121,7 +117,7 @@ class ArtifactQueries:
         Raises:
             NotFoundError: There is no such type.
         """
-        from wandb_ops.public.artifacts.collections import ArtifactType
+        from wandb_ops.public.artifacts.types import ArtifactType
 
         entity, name = self._artifact_project(project)
         return ArtifactType(self._transport, entity, name, type_name)
@@ -133,7 +129,7 @@ class ArtifactQueries:
             project: `entity/project` or `project`; None is the default project.
             start: `cursor` of an earlier result, to go on from there.
         """
-        from wandb_ops.public.artifacts.collections import ArtifactTypes
+        from wandb_ops.public.artifacts.types import ArtifactTypes
 
         entity, name = self._artifact_project(project)
         return ArtifactTypes(self._transport, entity, name, start=start)

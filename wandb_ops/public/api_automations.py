@@ -12,14 +12,9 @@ from wandb_ops.protocol.storage import server_features
 
 if TYPE_CHECKING:
     from wandb_ops.protocol.graphql import Operation
-    from wandb_ops.public.automations.automations import (
-        Automation,
-        AutomationAction,
-        AutomationEvent,
-        AutomationScope,
-        NewAutomation,
-        Scoped,
-    )
+    from wandb_ops.public.automations.actions import AutomationAction
+    from wandb_ops.public.automations.automations import Automation, NewAutomation
+    from wandb_ops.public.automations.events import AutomationEvent, AutomationScope, Scoped
     from wandb_ops.public.automations.lists import (
         Automations,
         Integrations,
@@ -152,7 +147,7 @@ class AutomationMethods(ABC):
             GraphQLError: The server refused.
             AmbiguousOutcome: The answer was lost; the automation may have been made.
         """
-        from wandb_ops.public.automations.automations import AutomationScope
+        from wandb_ops.public.automations.events import AutomationScope
 
         name = name or (obj.name if obj else None)
         event = event or (obj.event if obj else None)
@@ -208,7 +203,8 @@ class AutomationMethods(ABC):
             UsageError: (a ValueError) Its action is one that cannot be sent.
             GraphQLError: The server refused.
         """
-        from wandb_ops.public.automations.automations import AutomationScope, NewAutomation
+        from wandb_ops.public.automations.automations import NewAutomation
+        from wandb_ops.public.automations.events import AutomationScope
 
         watched = AutomationScope.of(scope or (event.scope if event else None) or obj.scope)
         wanted = NewAutomation(

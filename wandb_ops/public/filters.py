@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wandb_ops.errors import UsageError
@@ -25,6 +25,14 @@ _OWN_FIELDS = frozenset(
     {"createdAt", "created_at", "updatedAt", "updated_at", "heartbeatAt", "heartbeat_at", "name", "sweep"}
 )
 _BRANCHES = frozenset({"config", "summary_metrics", "tags"})
+#: Fields of a run that hold text, a moment and a number; W&B finds nothing where they are compared with
+#: something else.
+_TEXTS = frozenset(
+    {"displayName", "display_name", "group", "host", "jobType", "job_type", "name", "state", "tags"}
+    | {"username"}
+)
+_MOMENTS = frozenset({"createdAt", "created_at", "heartbeatAt", "heartbeat_at", "updatedAt", "updated_at"})
+_NUMBERS = frozenset({"duration"})
 
 
 def check_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -36,6 +44,56 @@ def check_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
     if filters is None:
         return {}
     return _condition(filters, "filters", 0)
+
+
+def check_run_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As `check_filters`, and the fields of a run are compared with what they hold.
+
+    Raises:
+        UsageError: As there; or a number is looked for in a text, or the other way round.
+    """
+    checked = check_filters(filters)
+    _check_fields(checked, "filters")
+    return checked
+
+
+def _check_fields(condition: Mapping[str, Any], where: str) -> None:
+    for key, value in condition.items():
+        place = f"{where}.{key}"
+        if key in _LOGICAL:
+            for index, item in enumerate(value):
+                _check_fields(item, f"{place}[{index}]")
+            continue
+        for operand in _operands(value):
+            _check_operand(key, operand, place)
+
+
+def _operands(value: Any) -> Iterator[Any]:
+    """The plain values that a field is compared with."""
+    if isinstance(value, Mapping):
+        for operator, item in value.items():
+            if operator not in {"$exists", "$regex"}:
+                yield from _operands(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _operands(item)
+    else:
+        yield value
+
+
+def _check_operand(field: str, value: Any, where: str) -> None:
+    if value is None:
+        return
+    if field in _TEXTS and not isinstance(value, str):
+        raise UsageError(f"{field} is text, and is compared with {value!r}", where=where)
+    if field in _MOMENTS and not isinstance(value, str):
+        raise UsageError(
+            f"{field} is a moment, and is compared with {value!r}",
+            where=where,
+            hint="Pass a datetime, or ISO 8601 text such as 2024-05-01T00:30:00Z.",
+        )
+    if field in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise UsageError(f"{field} is a number of seconds, and is compared with {value!r}", where=where)
 
 
 def _condition(condition: Any, where: str, depth: int) -> dict[str, Any]:

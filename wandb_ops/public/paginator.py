@@ -122,6 +122,14 @@ class Paginator(ABC, Generic[T]):
             self._position += 1
             return self._objects[self._position - 1]
 
+    def next(self) -> T:
+        """The same as `next(...)` of the collection.
+
+        Raises:
+            StopIteration: There is no further one.
+        """
+        return self.__next__()
+
     @overload
     def __getitem__(self, index: int) -> T: ...
     @overload

@@ -16,7 +16,8 @@ from wandb_ops.public.paginator import Paginator
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wandb_ops.public.artifacts.collections import ArtifactCollections, ArtifactTypes
+    from wandb_ops.public.artifacts.collections import ArtifactCollections
+    from wandb_ops.public.artifacts.types import ArtifactTypes
     from wandb_ops.public.sweeps import Sweeps
     from wandb_ops.transport.session import Transport
 
@@ -109,7 +110,7 @@ class Project(Attrs):
 
     def artifacts_types(self, per_page: int = 50) -> ArtifactTypes:
         """The types of its artifacts, loaded page by page."""
-        from wandb_ops.public.artifacts.collections import ArtifactTypes
+        from wandb_ops.public.artifacts.types import ArtifactTypes
 
         return ArtifactTypes(self._transport, self._entity, self._name, per_page=per_page)
 
@@ -143,7 +144,7 @@ class Project(Attrs):
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """HTML that shows the project's page in a notebook."""
-        return iframe(self.url, height=height, hidden=hidden)
+        return iframe(self.url, height=height, hidden=hidden, what="project")
 
     def load(self) -> dict[str, Any]:
         """The project's node, fetched if it is not known yet.

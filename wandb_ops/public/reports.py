@@ -135,7 +135,7 @@ class BetaReport(Attrs):
 
     def to_html(self, height: int = 1024, hidden: bool = False) -> str:
         """HTML that shows the report in a notebook."""
-        return iframe(self.url, height=height, hidden=hidden)
+        return iframe(self.url, height=height, hidden=hidden, what="report")
 
     def load(self) -> dict[str, Any]:
         """The report's node, asked for anew.

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from wandb_ops.public.api import Api
 
-Format = Literal["parquet", "csv", "jsonl"]
+Format = Literal["parquet", "csv", "jsonl", "delta"]
 ProjectFormat = Literal["parquet", "csv", "jsonl", "delta"]
-What = Literal["runs", "history", "system", "files"]
+What = Literal["runs", "history", "system", "files", "artifacts"]
 
 
 def export_history(
@@ -38,8 +38,9 @@ def export_history(
     max_step: int | None = None,
     force: bool = False,
     require_finished: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> ExportResult:
-    """Write every row of a run's history to one file, proven complete, or raise.
+    """Write every row of a run's history to one file or to a lake, proven complete, or raise.
 
     A reader sees the old file or the new one, never half of one. A Parquet file that is already what the
     server holds is left alone and costs one request.
@@ -47,20 +48,24 @@ def export_history(
     Args:
         api: The client.
         run: `entity/project/run_id`.
-        to: Path or URL of the file.
-        format: None takes it from the suffix.
+        to: Path or URL of the file, or of the lake.
+        format: None takes it from the suffix; "delta" for the table `history` of a lake, the very one that
+            `export_project` keeps. A lake holds runs whole: it takes no `keys_mode`, `min_step`, `max_step`.
         keys: Columns to keep; None keeps all.
         keys_mode: Keep rows with "any" of the keys, or only those with "all" of them.
         min_step: First step taken.
         max_step: First step no longer taken; None for all.
         force: Write even when nothing changed.
         require_finished: Refuse a run that has not ended.
+        storage_options: Options of the store that `to` is in, credentials among them, by the names of fsspec
+            or of object_store; None takes them from the environment. They are written nowhere.
 
     Raises:
         IncompleteHistory: Fewer rows came than the server says exist.
         RunConflict: `require_finished` and the run has not ended.
     """
     from wandb_ops.export.files import export_run
+    from wandb_ops.export.places import placed
     from wandb_ops.history.ref import RunRef
 
     where = api.locate(run)
@@ -73,7 +78,7 @@ def export_history(
     exported = export_run(
         api.transport,
         RunRef(where.entity, where.project, where.run_id),
-        to=to,
+        to=placed(to, storage_options),
         format=format,
         keys=keys,
         keys_mode=keys_mode,
@@ -100,6 +105,7 @@ def export_project(
     force: bool = False,
     concurrency: int = 8,
     progress: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> ProjectExportResult:
     """Bring every run of a project to `to`; what did not change costs no request of its own.
 
@@ -114,11 +120,13 @@ def export_project(
         filters: Only runs that match, in W&B's filter language.
         keys: History columns to keep; None keeps all.
         format: One file per run ("parquet", "csv", "jsonl"), or Delta Lake tables ("delta").
-        include: What to take of "runs", "history", "system" (system metrics) and "files".
+        include: What to take of "runs", "history", "system" (system metrics), "files" and "artifacts" (those
+            that the runs logged, with their files; those that they used are listed).
         shard: One of the `shards` of `plan_export`: take only its runs.
         force: Fetch even what has not changed.
         concurrency: Requests at once.
         progress: Show bars; None does when stderr is a terminal.
+        storage_options: As for `export_history`.
 
     Raises:
         UsageError: Arguments that make no sense, or a destination that holds something else.
@@ -139,6 +147,7 @@ def export_project(
         force=force,
         concurrency=concurrency,
         progress=progress,
+        storage_options=storage_options,
     )
     values = asdict(done)
     values["not_taken"] = tuple(
@@ -160,6 +169,7 @@ def plan_export(
     include: Sequence[What] = ("runs", "history"),
     shards: int = 1,
     force: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> ExportPlanResult:
     """What `export_project` with the same arguments would fetch; only the list of runs is asked for.
 
@@ -181,6 +191,7 @@ def plan_export(
         include=include,
         shards=shards,
         force=force,
+        storage_options=storage_options,
     )
     return ExportPlanResult(**asdict(planned))
 
@@ -195,6 +206,7 @@ def verify_export(
     keys: Sequence[str] | None = None,
     format: ProjectFormat = "parquet",
     include: Sequence[What] = ("runs", "history"),
+    storage_options: Mapping[str, Any] | None = None,
 ) -> VerifyResult:
     """Read an export of a project again and compare it with its marks and with the server's list of runs.
 
@@ -211,5 +223,6 @@ def verify_export(
         keys=keys,
         format=format,
         include=include,
+        storage_options=storage_options,
     )
     return VerifyResult(**asdict(found))

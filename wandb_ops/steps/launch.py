@@ -6,9 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from wandb_ops.errors import NotFoundError, UsageError
-from wandb_ops.steps.results import QueuedJobResult, QueueResult, RunStatus
-from wandb_ops.steps.runs import check_end, status_of
+from wandb_ops.errors import NotFoundError, QueueItemFailed, UsageError, WaitTimeout
+from wandb_ops.steps.results import (
+    CancelledJobResult,
+    QueuedJobResult,
+    QueuedRunStatus,
+    QueueResult,
+    RunStatus,
+)
+from wandb_ops.steps.runs import bare_project, check_end, run_status, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,12 +79,14 @@ def enqueue_job(
     resource_args: Mapping[str, Any] | None = None,
     template_variables: Mapping[str, Any] | None = None,
     priority: int | None = None,
+    relaunch: bool = False,
 ) -> QueuedJobResult:
     """Put a job on a launch queue.
 
     Give a `run_id` (see `stable_run_id`) to make a repeated call harmless: when the run is there already,
     nothing is queued. A repetition before an agent began the run adds a second item for the same run, since
-    the protocol shows no item's run before; both lead to that one run.
+    the protocol shows no item's run before; both lead to that one run. Who can keep the `item_id` of the
+    first call, and looks at it with `queued_run_status`, needs no second one.
 
     Args:
         api: The client.
@@ -95,6 +103,8 @@ def enqueue_job(
         resource_args: `{resource: {...}}`, over the queue's own config.
         template_variables: Values of the queue's template variables.
         priority: 0 (critical) to 3 (low), where the queue has priorities.
+        relaunch: When the run is there and ended badly, launch again, as `run_id-2`, `run_id-3`, ...: the
+            first that is not there, or has not ended badly. Else such a run counts like any other.
 
     Raises:
         UsageError: Not exactly one of `job` and `docker_image`, or an argument that W&B does not take.
@@ -105,10 +115,13 @@ def enqueue_job(
     from wandb_ops.public.launch.queues import read_queue
 
     owner = api.entity_or_default(entity)
-    path = f"{owner}/{project}/{run_id}" if run_id else ""
+    bare_project(project)
     known = read_queue(api.transport, owner, queue)
     if known is None:
         raise NotFoundError(f"there is no queue {queue!r}", where=owner)
+    there = False
+    if run_id:
+        run_id, there = _attempt(api, f"{owner}/{project}", run_id, relaunch=relaunch)
     spec = launch_spec(
         entity=owner,
         project=project,
@@ -123,7 +136,7 @@ def enqueue_job(
         arguments=arguments,
     )
     item_id = ""
-    if not path or not _is_there(api, path):
+    if not there:
         item_id = push_item(
             api.transport,
             entity=owner,
@@ -138,7 +151,7 @@ def enqueue_job(
         queue=queue,
         item_id=item_id,
         run_id=run_id or "",
-        path=path,
+        path=f"{owner}/{project}/{run_id}" if run_id else "",
         url=_page(api, owner),
         enqueued=bool(item_id),
     )
@@ -152,6 +165,7 @@ def wait_for_queued_run(
     project: str,
     timeout: float,
     entity: str | None = None,
+    run_id: str = "",
     until: Literal["running", "finished"] = "finished",
     poll_interval: float = 30.0,
     fail_on_bad_end: bool = True,
@@ -165,10 +179,11 @@ def wait_for_queued_run(
     Args:
         api: The client.
         queue: Name of the queue.
-        item_id: The item, as `enqueue_job` gave it.
+        item_id: The item, as `enqueue_job` gave it; "" when it queued nothing, as the run was there.
         project: Project that the run is logged to.
         timeout: Seconds until `WaitTimeout`.
         entity: User or team that owns queue and run; None for the client's default.
+        run_id: The run, as `enqueue_job` gave it; needed without an item only.
         until: "running" returns as soon as there is a run.
         poll_interval: Seconds between looks.
         fail_on_bad_end: Raise `RunFailed` when the run ended other than `finished`; else return its status.
@@ -185,22 +200,107 @@ def wait_for_queued_run(
         raise UsageError("poll_interval must be positive and timeout not negative", where=queue)
     if until not in {"running", "finished"}:
         raise UsageError(f"until is 'running' or 'finished', not {until!r}", where=queue)
-    item = api.queued_run(api.entity_or_default(entity), project, queue, item_id)
-    if until == "running":
-        return status_of(
-            item.wait_until_running(timeout=timeout, poll_interval=poll_interval, sleep=sleep, clock=clock)
+    end = clock() + timeout
+    while True:
+        status = queued_run_status(
+            api, queue=queue, item_id=item_id, project=project, entity=entity, run_id=run_id
         )
-    run = item.wait_until_finished(timeout=timeout, poll_interval=poll_interval, sleep=sleep, clock=clock)
-    status = status_of(run)
-    return check_end(status) if fail_on_bad_end else status
+        if status.run is not None and (until == "running" or status.run.terminal):
+            bad = fail_on_bad_end and until == "finished"
+            return check_end(status.run) if bad else status.run
+        left = end - clock()
+        if left <= 0:
+            raise WaitTimeout(f"the job is still {status.state} after {timeout:g} s", where=queue)
+        sleep(min(poll_interval, left))
 
 
-def _is_there(api: Api, path: str) -> bool:
+def queued_run_status(
+    api: Api,
+    *,
+    queue: str,
+    item_id: str,
+    project: str,
+    entity: str | None = None,
+    run_id: str = "",
+) -> QueuedRunStatus:
+    """One look at a job on a queue, and at the run that came of it. Arguments as for `wait_for_queued_run`.
+
+    Raises:
+        QueueItemFailed: The item failed, or was removed, before a run came of it.
+        NotFoundError: There is no such queue.
+        UsageError: Neither item nor run is named.
+    """
+    owner = api.entity_or_default(entity)
+    run: RunStatus | None = None
+    if item_id:
+        try:
+            came = api.queued_run(owner, project, queue, item_id).wait_until_running(timeout=0.0)
+            run = status_of(came)
+        except WaitTimeout:
+            run = None
+    elif run_id:
+        run = run_status(api, run=f"{owner}/{project}/{run_id}")
+    else:
+        raise UsageError("neither an item nor a run is named", where=queue)
+    return QueuedRunStatus(
+        entity=owner,
+        project=project,
+        queue=queue,
+        item_id=item_id,
+        state=run.state if run else "queued",
+        url=run.url if run else _page(api, owner),
+        run=run,
+    )
+
+
+def cancel_queued_job(
+    api: Api,
+    *,
+    queue: str,
+    item_id: str,
+    project: str,
+    entity: str | None = None,
+    run_id: str = "",
+) -> CancelledJobResult:
+    """Take a job off its queue; when a run came of it already, ask that run to stop.
+
+    A run that stops ends by itself, later. Repeating it is harmless. An agent that took the item in this very
+    moment goes on with it: what it starts can be stopped by a second call. Arguments as for
+    `wait_for_queued_run`.
+    """
+    owner = api.entity_or_default(entity)
+    action: Literal["removed", "stopping", "ended"]
     try:
-        api.run(path)
-    except NotFoundError:
-        return False
-    return True
+        status = queued_run_status(
+            api, queue=queue, item_id=item_id, project=project, entity=owner, run_id=run_id
+        )
+    except (NotFoundError, QueueItemFailed):
+        status, action = None, "ended"
+    if status is not None:
+        if status.run is None:
+            api.queued_run(owner, project, queue, item_id).delete()
+            action = "removed"
+        elif status.run.terminal:
+            action = "ended"
+        else:
+            api.run(status.run.path).stop()
+            action = "stopping"
+    path = status.run.path if status is not None and status.run is not None else ""
+    return CancelledJobResult(queue=queue, item_id=item_id, path=path, action=action)
+
+
+def _attempt(api: Api, project: str, run_id: str, *, relaunch: bool) -> tuple[str, bool]:
+    """Which run a job is to become, and whether that run is there already."""
+    number, name = 1, run_id
+    while True:
+        try:
+            status = run_status(api, run=f"{project}/{name}")
+        except NotFoundError:
+            return name, False
+        if not relaunch or not status.terminal or status.succeeded:
+            return name, True
+        number += 1
+        name = f"{run_id}-{number}"
 
 
 def _page(api: Api, entity: str) -> str:

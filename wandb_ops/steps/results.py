@@ -127,15 +127,15 @@ class ExportResult(Result):
     path: str  # entity/project/run_id
     url: str
     run_id: str
-    uri: str  # the file
-    format: Literal["parquet", "csv", "jsonl"]
-    action: Literal["written", "unchanged"]
+    uri: str  # the file, or the table of a lake
+    format: Literal["parquet", "csv", "jsonl", "delta"]
+    action: Literal["written", "appended", "replaced", "unchanged"]  # two of them for a lake only
     rows: int
     bytes: int
     columns: tuple[ColumnInfo, ...]
     first_step: int  # -1 when there is no row
     last_step: int
-    sha256: str  # of the file
+    sha256: str  # of the file; "" for a lake
     complete: bool  # False only while the run is still being written
     state: str
     left_out: dict[str, int] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class NotTakenInfo(Result):
     """One part of one run that could not be exported; what an earlier export left of it stands."""
 
     run_id: str  # "" for the table of runs
-    what: Literal["runs", "history", "system", "files"]
+    what: Literal["runs", "history", "system", "files", "artifacts"]
     error: str  # class of the error
     message: str
     retryable: bool
@@ -167,10 +167,11 @@ class ProjectExportResult(Result):
     unchanged: int  # parts of runs that were there already
     rows: int  # history rows written
     system_rows: int
-    files: int
+    files: int  # of runs and artifacts, written
     bytes: int
     deleted_upstream: tuple[str, ...]  # run ids that the destination keeps and the server has no longer
     not_taken: tuple[NotTakenInfo, ...]
+    artifacts: int = 0  # versions whose files were brought
     left_out: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -226,6 +227,21 @@ class MetricBest(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricChange(Result):
+    """A metric over the runs of a snapshot, and the run in which it changed most since the one before."""
+
+    metric: str
+    goal: Literal["min", "max", "last", "mean"]
+    runs: int  # that have a finite value
+    changed: int  # of those, runs with another value than in the previous snapshot
+    run_id: str | None = None  # that changed most; None when none did
+    display_name: str | None = None
+    url: str | None = None
+    value: float | None = None
+    delta: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SnapshotResult(Result):
     """One row per run at one moment, written to one file."""
 
@@ -242,6 +258,7 @@ class SnapshotResult(Result):
     best: tuple[MetricBest, ...]
     new_runs: int  # not in the previous snapshot
     previous: str | None  # uri of the snapshot compared with
+    changes: tuple[MetricChange, ...] = ()
     report: str = ""  # uri of the page; "" when none was asked for
     left_out: dict[str, int] = field(default_factory=dict)
 
@@ -264,3 +281,78 @@ class RunStatus(Result):
     history_lines: int = 0
     created_at: str = ""  # ISO 8601, UTC, as the server gives it
     heartbeat_at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedRunStatus(Result):
+    """One look at a job on a launch queue."""
+
+    entity: str
+    project: str  # that the run is logged to
+    queue: str
+    item_id: str
+    state: str  # "queued" until a run came of it, then that run's
+    url: str  # page of the run; of the queues until then
+    run: RunStatus | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelledJobResult(Result):
+    """A job that is not wanted any more."""
+
+    queue: str
+    item_id: str
+    path: str  # of the run that came of it; "" when none did
+    action: Literal["removed", "stopping", "ended"]  # off the queue; asked to stop; nothing was left to do
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactResult(Result):
+    """One version of an artifact, as it was when the step looked."""
+
+    path: str  # entity/project/name:v3, where it was found
+    entity: str
+    project: str
+    name: str  # of the collection
+    version: str  # v0, v1, ...
+    index: int  # of the version: 0, 1, ...
+    type: str
+    digest: str  # of all its content, hexadecimal
+    size: int  # bytes, as far as known
+    files: int  # files and references
+    aliases: tuple[str, ...]  # without vN
+    created_at: str  # ISO 8601, UTC, as the server gives it
+    url: str
+    created: bool = False  # True when this very call made the version
+    run: str = ""  # entity/project/run_id that logged or used it by this call
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadResult(Result):
+    """A version of an artifact in a folder."""
+
+    artifact: ArtifactResult
+    folder: str
+    files: int
+    bytes: int
+    deleted: int  # files that did not belong to it
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult(Result):
+    """A sweep, as it was when the step looked."""
+
+    path: str  # entity/project/sweep_id
+    entity: str
+    project: str
+    sweep_id: str
+    name: str
+    url: str
+    state: str  # PENDING, RUNNING, PAUSED, FINISHED, CANCELED, ...
+    ended: bool
+    succeeded: bool
+    runs: int  # begun so far
+    expected_runs: int | None  # None when only somebody's word ends it
+    created: bool = False  # True when this very call made it
+    best_run: str = ""  # entity/project/run_id, by the config's metric; "" until the sweep has ended
+    warnings: tuple[str, ...] = ()  # what the server thinks of the config

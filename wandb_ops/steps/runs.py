@@ -59,10 +59,14 @@ def create_run(
 
     Raises:
         RunConflict: The run has ended and `on_finished` is "error".
+        UsageError: `project` or `run_id` is not a name.
     """
     from wandb_ops.protocol.runs import upsert_run
-    from wandb_ops.public.api import random_run_id
+    from wandb_ops.public.runs.run import random_run_id
 
+    bare_project(project)
+    if run_id is not None and (not run_id or "/" in run_id):
+        raise UsageError(f"{run_id!r} is not a run's id", hint="An id has no / in it: pass its last part.")
     entity = api.entity_or_default(entity)
     run_id = run_id or random_run_id()
     path = f"{entity}/{project}/{run_id}"
@@ -107,7 +111,8 @@ def log_metrics(
     Args:
         api: The client.
         run: `entity/project/run_id`.
-        rows: One mapping per row: numbers, strings, bools, lists, dicts; NaN and infinities are kept.
+        rows: One mapping per row: numbers, strings, bools, lists, dicts; NaN and infinities are kept. Also
+            `Histogram`, `Image` (or a list of them), `Html` and `Table`; their files are stored first.
         first_line: History line the first row is meant for. With it the call is idempotent: rows that the
             server has already are skipped. Without it rows go to the end, and repeating the call repeats
             the rows.
@@ -121,9 +126,11 @@ def log_metrics(
     from wandb_ops.protocol import values
     from wandb_ops.protocol.filestream import FileStream
     from wandb_ops.protocol.runs import resume_status
+    from wandb_ops.public.media.rows import RunMedia
 
     found = api.run(run)
     entity, project, run_id = found.path
+    media = RunMedia(entity, project, run_id)
     status = resume_status(api.transport, entity=entity, project=project, run_id=run_id)
     if status is None:
         raise NotFoundError("the run does not exist", where=run)
@@ -138,7 +145,9 @@ def log_metrics(
             hint="Another writer appended to this run, or the run was rewound.",
         )
     if skipped:
-        _must_match(wanted[skipped - 1], status.last_history_row, run)
+        last = wanted[skipped - 1]
+        seen = RunMedia(entity, project, run_id).row(last, last.get("_step", lines_there - 1))
+        _must_match(seen, status.last_history_row, run)
     if skipped < len(wanted) and found.state in _ENDED_STATES:
         raise RunConflict(
             f"the run has ended as {found.state}; {len(wanted) - skipped} more rows would reopen it",
@@ -154,9 +163,11 @@ def log_metrics(
         stamp = row.get("_timestamp", now)
         full = {**row, "_step": row.get("_step", number), "_timestamp": stamp}
         full.setdefault("_runtime", max(0.0, stamp - started))
+        full = media.row(full, full["_step"])
         lines.append(values.dumps(full))
         summary.update(full)
     if lines:
+        media.save(api.transport)
         stream = FileStream(
             api.transport,
             entity=entity,
@@ -254,6 +265,7 @@ def list_runs(
     filters: Mapping[str, Any] | None = None,
     updated_after: str | None = None,
     limit: int | None = None,
+    newest_first: bool = False,
 ) -> list[RunStatus]:
     """The project's runs, those that changed longest ago first.
 
@@ -266,6 +278,7 @@ def list_runs(
         updated_after: ISO 8601 time; keep runs whose heartbeat is at that time or later (at the same
             instant too: a caller that pages by time must drop the ids it has seen).
         limit: At most so many runs.
+        newest_first: Those that changed last come first.
     """
     conditions: list[dict[str, Any]] = []
     if states:
@@ -277,7 +290,7 @@ def list_runs(
     found = api.runs(
         f"{api.entity_or_default(entity)}/{project}",
         filters={"$and": conditions} if conditions else None,
-        order="+heartbeat_at",
+        order="-heartbeat_at" if newest_first else "+heartbeat_at",
         per_page=min(limit, 500) if limit else 500,
         lazy=True,  # a status needs no config and no summary
     )
@@ -321,6 +334,23 @@ def wait_for_run(
         if left <= 0:
             raise WaitTimeout(f"the run is still {status.state} after {timeout:g} s", where=run)
         sleep(min(poll_interval, left))
+
+
+def bare_project(project: str) -> str:
+    """`project` itself.
+
+    Raises:
+        UsageError: It is a path, or empty.
+    """
+    owner, slash, name = project.strip("/").rpartition("/")
+    if slash and owner and name:
+        raise UsageError(
+            f"{project!r} is a path, not the name of a project",
+            hint=f"Pass entity={owner!r}, project={name!r}.",
+        )
+    if not name or project != name:
+        raise UsageError(f"{project!r} is not the name of a project")
+    return project
 
 
 def check_end(status: RunStatus) -> RunStatus:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from wandb_ops.errors import UsageError
 from wandb_ops.redaction import safe_url
 from wandb_ops.steps.identity import stable_run_id
 from wandb_ops.steps.results import SyncResult
+from wandb_ops.steps.runs import bare_project
 
 if TYPE_CHECKING:
     import os
@@ -28,6 +29,7 @@ def sync_tensorboard(
     project: str | None = None,
     entity: str | None = None,
     finish: bool = True,
+    on_finished: Literal["error", "resume"] = "error",
     prefixed_step: bool = False,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> SyncResult:
@@ -45,11 +47,13 @@ def sync_tensorboard(
         project: Project; None for the client's default, else "uncategorized".
         entity: User or team; None for the client's default.
         finish: End the run as finished afterwards.
+        on_finished: Without `finish`, when the run has ended and there is something to send: raise
+            `RunConflict` ("error"), or reopen the run ("resume"), which then stays open.
         prefixed_step: Also give each row `<directory>/global_step`, as wandb 0.29 did.
         progress: Called now and then with (bytes read, bytes in all, rows sent).
 
     Raises:
-        RunConflict: The run holds rows that this folder did not write.
+        RunConflict: The run holds rows that this folder did not write, or has ended (see `on_finished`).
     """
     from wandb_ops.tensorboard.discover import exists
     from wandb_ops.tensorboard.sync import sync_directory
@@ -63,6 +67,7 @@ def sync_tensorboard(
         root_dir,
         **_run(api, root_dir, run_id, project, entity),
         finish=finish,
+        reopen=on_finished == "resume",
         prefixed_step=prefixed_step,
         progress=progress,
     )
@@ -77,6 +82,7 @@ def follow_tensorboard(
     project: str | None = None,
     entity: str | None = None,
     finish: bool = True,
+    on_finished: Literal["error", "resume"] = "error",
     prefixed_step: bool = False,
     poll_interval: float = 5.0,
     idle_limit: float | None = None,
@@ -93,6 +99,7 @@ def follow_tensorboard(
         project: As for `sync_tensorboard`.
         entity: As for `sync_tensorboard`.
         finish: End the run at the end.
+        on_finished: As for `sync_tensorboard`.
         prefixed_step: As for `sync_tensorboard`.
         poll_interval: Seconds between two looks.
         idle_limit: End after this many seconds without anything new; None waits for `should_stop`.
@@ -111,6 +118,7 @@ def follow_tensorboard(
         root_dir,
         **_run(api, root_dir, run_id, project, entity),
         finish=finish,
+        reopen=on_finished == "resume",
         prefixed_step=prefixed_step,
         poll_interval=poll_interval,
         idle_limit=idle_limit,
@@ -129,6 +137,8 @@ def _run(
     entity: str | None,
 ) -> dict[str, Any]:
     """Which run to fill."""
+    if project:
+        bare_project(project)
     return {
         "entity": api.entity_or_default(entity),
         "project": project or api.settings.get("project") or DEFAULT_PROJECT,

@@ -1,8 +1,8 @@
 """TensorBoard event files to W&B history, without tensorboard, protobuf or tensorflow.
 
 `sources` gives bytes, `records` finds whole records in them, `decode` reads events (`template` and `shapes`
-many at a time), `rows` and `merge` make history rows, `writer` and `sync` send them. numpy and the transport
-are loaded on first use.
+many at a time), `restarts` says which values are taken back, `rows` and `merge` make history rows, `writer`
+and `sync` send them. numpy and the transport are loaded on first use.
 """
 
 from __future__ import annotations

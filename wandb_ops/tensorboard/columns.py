@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from wandb_ops.tensorboard.tags import TagTable
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from wandb_ops.tensorboard.template import KnownTags
 
     I64 = NDArray[np.int64]
     I32 = NDArray[np.int32]
@@ -29,7 +29,7 @@ class MediaFile(NamedTuple):
     """A file that a history value refers to."""
 
     name: str  # media/images/<sha256>.png
-    data: bytes
+    data: bytes | memoryview  # a view keeps the chunk in memory that it was read with
 
 
 class Extra(NamedTuple):
@@ -77,6 +77,16 @@ class Columns:
             extra[used] = np.arange(len(kept), dtype=np.int32)
         return Columns(self.wall[index], self.step[index], self.tag[index], self.value[index], extra, kept)
 
+    def owned(self) -> Columns:
+        """The same, with the files' bytes copied: to be kept for longer than the chunk they came from."""
+        self.extras = [
+            extra._replace(files=tuple(MediaFile(file.name, bytes(file.data)) for file in extra.files))
+            if extra.files
+            else extra
+            for extra in self.extras
+        ]
+        return self
+
     def then(self, other: Columns) -> Columns:
         """These values followed by `other`'s."""
         if not len(self):
@@ -92,25 +102,6 @@ class Columns:
         )
 
 
-class TagTable:
-    """The tags of one directory, numbered as they appear."""
-
-    def __init__(self) -> None:
-        self.tags: list[bytes] = []
-        self._ids: dict[bytes, int] = {}
-
-    def id(self, tag: bytes) -> int:
-        """The number of `tag`, a new one when it is new."""
-        found = self._ids.get(tag)
-        if found is None:
-            found = self._ids[tag] = len(self.tags)
-            self.tags.append(tag)
-        return found
-
-    def __len__(self) -> int:
-        return len(self.tags)
-
-
 @dataclass(slots=True)
 class Context:
     """What decoding one directory's files remembers from event to event."""
@@ -122,7 +113,6 @@ class Context:
     pr_curves: set[bytes] = field(default_factory=set)  # tags; each gets a chart
     left_out: Counter[str] = field(default_factory=Counter)
     records: int = 0  # decoded so far
-    known_tags: dict[int, KnownTags] = field(default_factory=dict)  # tag length -> tags, for `template`
 
     def learn(self, tag: bytes, plugin: str, record: int) -> None:
         """Remember that `tag` belongs to `plugin`; the earliest record to say so wins."""

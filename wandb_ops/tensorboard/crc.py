@@ -7,6 +7,10 @@ a row is the xor of one table entry per 16-bit word, the table chosen by the wor
 Rows longer than a segment are cut into segments whose CRCs are combined pairwise ("append n zero bytes" is a
 linear map, kept as two 65536-entry tables). Leading zero bytes do not change a raw CRC (initial value 0), so
 rows of different lengths share one matrix, padded on the left.
+
+Many long rows are made short first, without tables: where x^a = x^b + x^c + 1 modulo the CRC's polynomial, a
+byte that stands a bytes before the end of a row may be moved to the places b, c and 0 bytes before it. A few
+such identities with byte-aligned powers, found by search, leave `xor` of whole stretches to be done.
 """
 
 from __future__ import annotations
@@ -33,6 +37,11 @@ _WORDS = 1 << 16
 # Below this many rows, looking for constant columns costs more than it saves.
 _FEW_ROWS = 64
 _BLOCK = 4096  # segments whose bytes stay in the processor's cache
+# (a, b, c, ...): x^8a = x^8b + x^8c + ... + 1 modulo the polynomial. The wider the gap between a and b, the
+# longer the stretches; a is about what is left of a row.
+_IDENTITIES = ((40145, 151, 48), (6777, 484, 100), (563, 109, 58, 53, 31))
+_SHORTENED = 576  # bytes: the first multiple of SEGMENT above the last identity's reach
+_WORTH_SHORTENING = 1 << 16  # bytes of a matrix; below, the calls cost more than the bytes
 
 
 @cache
@@ -86,14 +95,16 @@ def _raw_segments(words: NDArray[np.uint16]) -> U32:
     """Raw CRC of each row of at most SEGMENT bytes, given as little-endian words."""
     rows, width = words.shape
     crc = np.zeros(rows, dtype=np.uint32)
+    entries = np.empty(rows, dtype=np.uint32)
     constant = 0
     for column in range(width):
         table = _word_table(width - 1 - column)
         word = words[:, column]
-        if rows > _FEW_ROWS and (word == word[0]).all():
+        # Structure is the same in all rows of a kind; a few of them tell most columns where it is not.
+        if rows > _FEW_ROWS and (word[:_FEW_ROWS] == word[0]).all() and (word == word[0]).all():
             constant ^= int(table[word[0]])
         else:
-            crc ^= table[word]
+            crc ^= table.take(word, out=entries, mode="clip")  # no word is out of bounds
     return crc ^ np.uint32(constant)
 
 
@@ -118,11 +129,32 @@ def _raw_full_segments(block: U8) -> U32:
     return crc
 
 
+def _shortened(block: U8) -> U8:
+    """Rows of _SHORTENED bytes with the raw CRCs of the long ones, which are overwritten."""
+    width = block.shape[1]
+    at = 0  # everything before is moved
+    for reach, *others in _IDENTITIES:
+        while width - at > reach:
+            # No byte may be moved onto one that is being moved.
+            size = min(reach - others[0], width - at - reach)
+            moved = block[:, at : at + size].copy()  # or numpy would, each time, as the places may overlap
+            for other in (*others, 0):
+                begin = at + reach - other
+                block[:, begin : begin + size] ^= moved
+            at += size
+    start = width - _SHORTENED
+    block[:, start:at] = 0
+    return np.ascontiguousarray(block[:, start:])
+
+
 def _raw_rows(block: U8) -> U32:
     """Raw CRC (initial value 0) of each row; the width is even and, above SEGMENT, a multiple of it."""
     rows, width = block.shape
     if width <= SEGMENT:
         return _raw_segments(block.view("<u2"))
+    if width > 2 * _SHORTENED and block.size >= _WORTH_SHORTENING:
+        block = _shortened(block)
+        width = _SHORTENED
     segments = width // SEGMENT
     crc = _raw_full_segments(block.reshape(rows * segments, SEGMENT)).reshape(rows, segments)
     level = 0
@@ -153,6 +185,7 @@ def masked_crc_rows(block: U8, lengths: int | NDArray[np.int64]) -> U32:
 
     Args:
         block: (rows, padded_width(longest)), C-contiguous; a row's bytes stand at its right end, after zeros.
+            It may be overwritten.
         lengths: Bytes per row, or one length for all rows.
     """
     initial: Any
@@ -179,8 +212,8 @@ def compiled() -> Callable[[memoryview], int] | None:
         return None
     if google.implementation != "c":
         return None
-    value: Callable[[bytes], int] = google.value
-    return lambda data: value(bytes(data))  # it takes no views
+    value: Callable[[U8], int] = google.value
+    return lambda data: value(np.frombuffer(data, dtype=np.uint8))  # it takes no views, but read-only arrays
 
 
 @cache

@@ -7,7 +7,7 @@ and hands everything else to this one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from wandb_ops.tensorboard import media, shapes, tensors, wire
 from wandb_ops.tensorboard.columns import NO_EXTRA, Columns, Context, Extra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -103,13 +103,18 @@ def decode_records(
     """
     sink = _Sink()
     shaped = shapes.find(data, offsets, lengths) if by_shape else {}
+    tag_id = context.tags.id
     for position, (offset, length, record) in enumerate(zip(offsets, lengths, records, strict=True)):
         event = shaped.get(position)
         if event is not None:
-            value = event.value(data)
+            tag = data[event.tag_start : event.tag_end]
+            value = (
+                event.value(data)
+                if isinstance(event, shapes.Shaped)
+                else _tensor_value(data, event, tag, record, context)
+            )
             if value is not None:
-                tag = context.tags.id(data[event.tag_start : event.tag_end])
-                sink.add(event.wall, event.step, tag, value, record)
+                sink.add(event.wall, event.step, tag_id(tag), value, record)
                 continue
         mark = len(sink.step)
         try:
@@ -119,6 +124,21 @@ def decode_records(
             for column in (sink.wall, sink.step, sink.tag, sink.value, sink.extra, sink.record):
                 del column[mark:]
     return sink.columns(), np.array(sink.record, dtype=np.int64)
+
+
+def _tensor_value(
+    data: bytes, event: shapes.ShapedTensor, tag: bytes, record: int, context: Context
+) -> Extra | None:
+    known = context.plugins.get(tag)
+    is_known = known is not None and known[0] <= record
+    try:
+        plugin = known[1] if known is not None and is_known else event.plugin(data)
+        value = event.value(data, plugin)
+    except wire.WireError:
+        return None
+    if value is not None and not is_known:
+        context.learn(tag, plugin, record)
+    return value
 
 
 def _event(data: bytes, start: int, end: int, record: int, context: Context, sink: _Sink) -> None:
@@ -350,17 +370,49 @@ def step_of_values(data: bytes, start: int, end: int) -> int | None:
     return step if has_values else None
 
 
-def session_start_step(data: bytes, start: int, end: int) -> int | None:
-    """The step at which a restarted writer says it goes on; None when the event says nothing of that."""
-    step, status = 0, 0
+class Outline(NamedTuple):
+    """What an event says about which values stay; see `restarts`."""
+
+    step: int
+    version: float | None  # None when the event names none, -1 for one that is no number
+    is_start: bool
+    tags: list[bytes] | None  # of its values; None when it has no summary
+
+
+def outline(data: bytes, start: int, end: int) -> Outline | None:
+    """An event without its values; None when it cannot be decoded."""
+    step, is_start = 0, False
+    version: float | None = None
+    tags: list[bytes] | None = None
     try:
         for number, kind, a, b in wire.fields(data, start, end):
             if number == 2 and kind == wire.VARINT:
                 step = wire.signed(a)
+            elif number == 3 and kind == wire.BYTES:
+                version = _version(wire.text(data, a, b))
+            elif number == 5 and kind == wire.BYTES:
+                tags = [*(tags or ()), *_tags(data, a, b)]
             elif number == 7 and kind == wire.BYTES:
-                for inner, inner_kind, value, _ in wire.fields(data, a, b):
+                for inner, inner_kind, status, _ in wire.fields(data, a, b):
                     if inner == 1 and inner_kind == wire.VARINT:
-                        status = value
+                        is_start = status == SESSION_START
     except wire.WireError:
         return None
-    return step if status == SESSION_START else None
+    return Outline(step, version, is_start, tags)
+
+
+def _version(said: str) -> float:
+    try:
+        return float(said.removeprefix("brain.Event:"))
+    except ValueError:
+        return -1
+
+
+def _tags(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    for number, kind, a, b in wire.fields(data, start, end):
+        if number == 1 and kind == wire.BYTES:
+            tag = b""
+            for inner, inner_kind, c, d in wire.fields(data, a, b):
+                if inner == 1 and inner_kind == wire.BYTES:
+                    tag = data[c:d]
+            yield tag

@@ -137,9 +137,20 @@ def _remote_listing(root_dir: str | os.PathLike[str]) -> Iterator[tuple[str, Sou
     for path, entry in entries.items():
         if entry.get("type") == "file" and is_event_file(PurePosixPath(path).name):
             name = str(path).strip("/").removeprefix(root.strip("/")).strip("/")
-            size = int(entry.get("size") or 0)
+            size = _size(filesystem, str(path), entry)
             version = str(entry.get("ETag") or entry.get("mtime") or entry.get("LastModified") or "")
             yield name or PurePosixPath(path).name, RemoteFile(filesystem, str(path), size), size, version
+
+
+def _size(filesystem: Any, path: str, entry: dict[str, Any]) -> int:
+    """Bytes of an object; a web server's listing does not say them."""
+    size = entry.get("size")
+    if size is None:
+        try:
+            size = filesystem.size(path)
+        except Exception as error:  # every store has its own errors
+            raise store_error(error, path) from error
+    return int(size or 0)
 
 
 def _measure(source: Source, root: str, name: str, size: int, version: str) -> tuple[int, bool]:

@@ -25,12 +25,14 @@ _FLOAT = struct.Struct("<d")
 MAX_BINS = 512  # what W&B draws
 _HUGE = 1e300  # TF1 closes its outer bins with the largest double
 _NAME_LENGTH = 32  # hex digits of the sha256
+_PNG = b"\x89PNG\r\n\x1a\n"
 _IMAGE_FORMATS: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
+    (_PNG, "png"),
     (b"\xff\xd8\xff", "jpg"),
     (b"GIF8", "gif"),
     (b"BM", "bmp"),
 )
+_MAGIC_BYTES = 12
 _AUDIO_FORMATS = {
     "audio/wav": "wav",
     "audio/x-wav": "wav",
@@ -137,22 +139,39 @@ def tensor_histogram(table: NDArray[Any]) -> Extra | None:
     return histogram(np.append(rows[:, 0], rows[-1, 1]), rows[:, 2])
 
 
+def packed_tensor_histogram(data: bytes, at: int, bins: int) -> Extra | None:
+    """As `tensor_histogram`, of `bins` rows of three doubles that lie in `data`.
+
+    None when it is not an everyday histogram: no bins, too many for W&B, numbers that are not finite.
+    """
+    if not 0 < bins <= MAX_BINS:
+        return None
+    table = np.frombuffer(data, "<f8", 3 * bins, at)
+    edges = np.empty(bins + 1)
+    edges[:bins], edges[bins] = table[0::3], table[-2]
+    bounds = orjson.dumps(edges, option=orjson.OPT_SERIALIZE_NUMPY)
+    values = orjson.dumps(table[2::3].copy(), option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"n" in bounds or b"n" in values:  # null
+        return None
+    return Extra(b'{"_type":"histogram","bins":%b,"values":%b}' % (bounds, values))
+
+
 def _media_file(folder: str, data: bytes, suffix: str) -> tuple[MediaFile, str]:
     digest = hashlib.sha256(data).hexdigest()
     return MediaFile(f"media/{folder}/{digest[:_NAME_LENGTH]}.{suffix}", data), digest
 
 
-def image_format(data: bytes) -> str | None:
-    """png, jpg, gif, bmp or webp by the first bytes; None for anything else."""
+def image_format(head: bytes) -> str | None:
+    """png, jpg, gif, bmp or webp by the first dozen bytes; None for anything else."""
     for magic, name in _IMAGE_FORMATS:
-        if data.startswith(magic):
+        if head.startswith(magic):
             return name
-    return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+    return "webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
 
 
 def images(encoded: Sequence[bytes], width: int, height: int) -> Extra | None:
     """{_type: images/separated}; None when an image is of an unknown format or there is none."""
-    formats = [image_format(data) for data in encoded]
+    formats = [image_format(data[:_MAGIC_BYTES]) for data in encoded]
     if not encoded or None in formats:
         return None
     files = [_media_file("images", data, str(kind))[0] for data, kind in zip(encoded, formats, strict=True)]
@@ -167,17 +186,29 @@ def images(encoded: Sequence[bytes], width: int, height: int) -> Extra | None:
     return Extra(orjson.dumps(value), tuple(files))
 
 
-def single_image(encoded: bytes, width: int, height: int) -> Extra | None:
-    """As `images`, of one."""
-    kind = image_format(encoded)
-    if kind is None:
-        return None
-    name = f"media/images/{hashlib.sha256(encoded).hexdigest()[:_NAME_LENGTH]}.{kind}"
+def packed_image(data: bytes, start: int, size: int, width: int, height: int) -> Extra | None:
+    """As `images`, of one that lies in `data` and is not copied: a copy of every image costs as much as its
+    hash."""
+    if data.startswith(_PNG, start):
+        kind = b"png"
+    else:
+        found = image_format(data[start : start + _MAGIC_BYTES])
+        if found is None:
+            return None
+        kind = found.encode()
+    encoded = memoryview(data)[start : start + size]
+    digest = hashlib.sha256(encoded).hexdigest()[:_NAME_LENGTH]
+    name = f"media/images/{digest}.{kind.decode()}"
     text = (
-        f'{{"_type":"images/separated","width":{width},"height":{height},'
-        f'"format":"{kind}","count":1,"filenames":["{name}"]}}'
+        b'{"_type":"images/separated","width":%d,"height":%d,"format":"%b","count":1,"filenames":["%b"]}'
+        % (
+            width,
+            height,
+            kind,
+            name.encode(),
+        )
     )
-    return Extra(text.encode(), (MediaFile(name, encoded),))
+    return Extra(text, (MediaFile(name, encoded),))
 
 
 def audio(data: bytes, content_type: str) -> Extra | None:

@@ -10,6 +10,7 @@ from wandb_ops.tensorboard.columns import Columns, Context
 from wandb_ops.tensorboard.discover import find_directories
 from wandb_ops.tensorboard.merge import merged
 from wandb_ops.tensorboard.records import CHUNK, Chunk, Damage, RecordReader
+from wandb_ops.tensorboard.restarts import Restarts
 from wandb_ops.tensorboard.rows import DirectoryRows
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 UNFINISHED = "unfinished last record"
 BROKEN_GZIP = "gzip file that breaks off"
-_HEAD_RECORDS = 4  # a restarted writer says so right behind the file version
-_HEAD_BYTES = 1 << 16
+TAKEN_BACK = "replaced after a restart"
 
 
 def decode_chunk(chunk: Chunk, context: Context) -> Columns:
@@ -86,8 +86,8 @@ class DirectoryReader:
     def blocks(self) -> Iterator[RowBlock]:
         """The rows, in order; to be iterated once."""
         files = [file for file in self.directory.files if self._until.get(file.name, 0) > 0]
-        limits = self._purge_limits(files)
-        for file, limit in zip(files, limits, strict=True):
+        restarts = Restarts.find(files, self._since, self._until, self._chunk)
+        for index, file in enumerate(restarts.files):
             since = min(self._since.get(file.name, 0), self._until[file.name])
             if not self._taught:
                 self._learn(file, since)
@@ -96,11 +96,11 @@ class DirectoryReader:
                 file, start=since, end=self._until[file.name], damage=self.damage, chunk=self._chunk
             )
             for chunk in reader:
-                columns = self._purged(self._decoder(chunk, self.context), limit)
+                for columns in self._staying(restarts, index, chunk):
+                    block = self.rows.feed(columns)
+                    if block is not None:
+                        yield block
                 self._count(chunk.end - chunk.start)
-                block = self.rows.feed(columns)
-                if block is not None:
-                    yield block
             self.positions[file.name] = reader.position
             if reader.position < self._until[file.name]:
                 self.left_out[UNFINISHED] += 1
@@ -121,38 +121,22 @@ class DirectoryReader:
         if self._on_bytes is not None:
             self._on_bytes(size)
 
-    def _purge_limits(self, files: list[EventFile]) -> list[int | None]:
-        """For each file the step from which on a later file replaces it, as TensorBoard reads restarts."""
-        limits: list[int | None] = [None] * len(files)
-        limit: int | None = None
-        for index in range(len(files) - 1, 0, -1):
-            step = _restart_step(files[index], self._until[files[index].name])
-            if step is not None:
-                limit = step if limit is None else min(limit, step)
-            limits[index - 1] = limit
-        return limits
-
-    def _purged(self, columns: Columns, limit: int | None) -> Columns:
-        if limit is None or not len(columns):
-            return columns
-        kept: NDArray[np.bool_] = columns.step < limit
-        if kept.all():
-            return columns
-        self.left_out["replaced after a restart"] += int((~kept).sum())
-        return columns.take(kept)
-
-
-def _restart_step(file: EventFile, end: int) -> int | None:
-    reader = RecordReader(file, start=0, end=min(end, _HEAD_BYTES), damage=Damage(), chunk=_HEAD_BYTES)
-    for chunk in reader:
-        for offset, length in zip(
-            chunk.offsets[:_HEAD_RECORDS].tolist(), chunk.lengths[:_HEAD_RECORDS].tolist(), strict=True
-        ):
-            step = decode.session_start_step(chunk.data, offset, offset + length)
-            if step is not None:
-                return step
-        break
-    return None
+    def _staying(self, restarts: Restarts, index: int, chunk: Chunk) -> Iterator[Columns]:
+        """The values of a chunk of file number `index`, less those that a restarted writer takes back."""
+        if restarts.is_old:
+            columns, gone = restarts.decode(index, chunk, self.context)
+            if gone:
+                self.left_out[TAKEN_BACK] += gone
+            yield columns
+            return
+        for part, limit in restarts.parts(index, chunk):
+            columns = self._decoder(part, self.context)
+            if limit is not None:
+                kept: NDArray[np.bool_] = columns.step < limit
+                if not kept.all():
+                    self.left_out[TAKEN_BACK] += int((~kept).sum())
+                    columns = columns.take(kept)
+            yield columns
 
 
 def read_lines(root_dir: str | os.PathLike[str], *, chunk: int = CHUNK) -> Iterator[bytes]:

@@ -68,7 +68,7 @@ class Chunk:
     """Whole records of one read.
 
     `data[offsets[i] : offsets[i] + lengths[i]]` is payload i. `start` and `end` are positions in the file:
-    all bytes between them are dealt with.
+    all bytes between them are dealt with. A reader takes `data` back when the next chunk is asked for.
     """
 
     data: bytes
@@ -389,7 +389,13 @@ class RecordReader:
                 self._damage.bad_payloads += int((~good).sum())
                 self._damage.bad_payload_bytes += int((lengths[~good] + FRAME).sum())
                 offsets, lengths = offsets[good], lengths[good]
+            done = last and consumed == len(data)
+            found = Chunk(data, offsets, lengths, start, self.position)
+            # Memory that is new to the process costs more than reading into it: the next read is to find what
+            # this one leaves behind.
+            del data, scan
             if len(offsets):
-                yield Chunk(data, offsets, lengths, start, self.position)
-            if last and consumed == len(data):
+                yield found
+                found.data = b""
+            if done:
                 return

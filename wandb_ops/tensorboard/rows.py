@@ -13,13 +13,14 @@ Everything is done on columns; rows exist only as JSON lines.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 
-from wandb_ops.tensorboard.columns import NO_EXTRA, Columns, TagTable
+from wandb_ops.tensorboard.columns import NO_EXTRA, Columns
 from wandb_ops.tensorboard.decode import RESERVED
 
 if TYPE_CHECKING:
@@ -28,9 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wandb_ops.tensorboard.columns import MediaFile
+    from wandb_ops.tensorboard.tags import TagTable
 
     F64 = NDArray[np.float64]
     I64 = NDArray[np.int64]
+
+
+_ODD = 1_000_003
+_WORTH_A_FORMAT = 8  # rows
+_VALUES_AT_ONCE = 8192  # numbers as texts, which soon let go of their memory for the next
 
 
 @dataclass(slots=True)
@@ -91,9 +98,9 @@ class DirectoryRows:
         if last == 0:
             # One step for ever must not grow without bound: of each tag only the last value can count.
             kept = _without_repeats(columns.tag, np.zeros(len(columns), np.int64), len(self._tags))
-            self._open = columns if kept is None else columns.take(kept)
+            self._open = (columns if kept is None else columns.take(kept)).owned()
             return None
-        self._open = columns.take(slice(last, None))
+        self._open = columns.take(slice(last, None)).owned()
         return self._block(columns.take(slice(0, last)), starts[:-1])
 
     def close(self) -> RowBlock | None:
@@ -136,8 +143,7 @@ class DirectoryRows:
         self._latest = float(order[-1])
         # A wall time that is no number takes the latest one before it.
         wall = np.where(np.isfinite(columns.wall[ends]), columns.wall[ends], order)
-        texts = _texts(columns)
-        self._remember(columns, texts)
+        self._remember(columns)
         is_scalar = columns.extra == NO_EXTRA
         files: dict[int, list[MediaFile]] = {}
         for position in np.flatnonzero(~is_scalar).tolist():
@@ -151,35 +157,83 @@ class DirectoryRows:
             order,
             wall,
             columns.step[ends],
-            self._bodies(columns.tag, texts, starts, columns.step[starts].tolist()),
+            self._bodies(columns, starts, columns.step[starts].tolist()),
             scalars,
             counts - scalars,
             files,
         )
 
-    def _bodies(
-        self, tags: NDArray[np.int32], texts: list[bytes], starts: I64, steps: list[int]
-    ) -> list[bytes]:
+    def _bodies(self, columns: Columns, starts: I64, steps: list[int]) -> list[bytes]:
         keys = [b"," + key for key in self._keys]
-        pieces = [b""] * (2 * len(texts))
-        pieces[0::2] = [keys[tag] for tag in tags.tolist()]
-        pieces[1::2] = texts
-        # JSON escapes line feeds, so they can mark where rows begin.
-        for start in starts.tolist():
-            pieces[2 * start] = b"\n" + pieces[2 * start]
-        bodies = b"".join(pieces)[1:].split(b"\n")
+        ends = np.append(starts[1:], len(columns))
+        bodies: list[bytes] = []
+        for first, last, alike in _stretches(columns, starts, ends):
+            values = columns.take(slice(int(starts[first]), int(ends[last - 1])))
+            if alike:
+                bodies += _alike(values, int(ends[first] - starts[first]), keys)
+            else:
+                bodies += _unlike(values, starts[first:last] - starts[first], keys)
         if self._step_key:
             return [
                 b"%b%d%b" % (self._step_key, step, body) for step, body in zip(steps, bodies, strict=True)
             ]
         return bodies
 
-    def _remember(self, columns: Columns, texts: list[bytes]) -> None:
+    def _remember(self, columns: Columns) -> None:
         last = np.full(len(self._tags), -1, dtype=np.int64)
         last[columns.tag] = np.arange(len(columns))
-        for tag in np.flatnonzero(last >= 0).tolist():
-            position = int(last[tag])
-            self.last[tag] = (float(columns.wall[position]), texts[position])
+        seen = np.flatnonzero(last >= 0)
+        newest = columns.take(last[seen])
+        for tag, wall, text in zip(seen.tolist(), newest.wall.tolist(), _texts(newest), strict=True):
+            self.last[tag] = (wall, text)
+
+
+def _stretches(columns: Columns, starts: I64, ends: I64) -> list[tuple[int, int, bool]]:
+    """Rows [first:last] of the same tags in the same order, without extras and long enough to be worth it;
+    and the rows between such."""
+    rows = len(starts)
+    sizes = ends - starts
+    nth = np.arange(len(columns)) - np.repeat(starts, sizes)
+    # Rows alike have equal sums; that equal sums are rows alike is checked.
+    sums = np.add.reduceat((columns.tag + 1) * (nth * _ODD + 1), starts)
+    odd = np.logical_or.reduceat((columns.extra != NO_EXTRA) | ~np.isfinite(columns.value), starts)
+    sums = np.where(odd, -1 - np.arange(rows), sums)
+    bounds = [0, *(np.flatnonzero((sums[1:] != sums[:-1]) | (sizes[1:] != sizes[:-1])) + 1).tolist(), rows]
+    found: list[tuple[int, int, bool]] = []
+    for first, last in itertools.pairwise(bounds):
+        tags = (
+            columns.tag[starts[first] : ends[last - 1]].reshape(-1, sizes[first])
+            if sums[first] >= 0
+            else None
+        )
+        alike = last - first >= _WORTH_A_FORMAT and tags is not None and bool((tags == tags[0]).all())
+        if found and not alike and not found[-1][2]:
+            found[-1] = (found[-1][0], last, False)
+        else:
+            found.append((first, last, alike))
+    return found
+
+
+def _alike(columns: Columns, size: int, keys: list[bytes]) -> list[bytes]:
+    """The bodies of rows of `size` finite numbers with the same tags."""
+    row = b"%b".join([*(keys[tag].replace(b"%", b"%%") for tag in columns.tag[:size].tolist()), b""])
+    at_once = max(1, _VALUES_AT_ONCE // size) * size
+    bodies = []
+    for start in range(0, len(columns), at_once):
+        texts = iter(_numbers(columns.value[start : start + at_once]))
+        bodies += [row % values for values in zip(*[texts] * size, strict=True)]
+    return bodies
+
+
+def _unlike(columns: Columns, starts: I64, keys: list[bytes]) -> list[bytes]:
+    """The bodies of any rows."""
+    pieces = [b""] * (2 * len(columns))
+    pieces[0::2] = [keys[tag] for tag in columns.tag.tolist()]
+    pieces[1::2] = _texts(columns)
+    # JSON escapes line feeds, so they can mark where rows begin.
+    for start in starts.tolist():
+        pieces[2 * start] = b"\n" + pieces[2 * start]
+    return b"".join(pieces)[1:].split(b"\n")
 
 
 def _key(directory: str, tag: bytes) -> str:
@@ -205,12 +259,14 @@ def _texts(columns: Columns) -> list[bytes]:
     """The JSON text of each value."""
     if not len(columns):
         return []
-    texts = orjson.dumps(np.ascontiguousarray(columns.value), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(
-        b","
-    )
+    texts = _numbers(columns.value)
     for position in np.flatnonzero(~np.isfinite(columns.value)).tolist():
         value = columns.value[position]
         texts[position] = b"NaN" if np.isnan(value) else (b"Infinity" if value > 0 else b"-Infinity")
     for position in np.flatnonzero(columns.extra != NO_EXTRA).tolist():
         texts[position] = columns.extras[columns.extra[position]].text
     return texts
+
+
+def _numbers(values: F64) -> list[bytes]:
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")

@@ -1,18 +1,21 @@
-"""Events of one histogram or one image, read by their shape, many at a time.
+"""Events of one histogram, image or tensor, read by their shape, many at a time.
 
 Writers put the fields of such an event in one order. So numpy walks that order for all records of a chunk at
 once, each at its own position, where the wire format would be walked field by field in Python. Every length
 is checked against the bytes that are there; an event of any other shape is left to `decode`, which gives the
-same values.
+same values. TF1 and torch write `histo` and `image` fields; TF2 writes tensors, whose plugin says what they
+are: tables of doubles for histograms, strings for images, text and audio.
 """
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from wandb_ops.tensorboard import media
+from wandb_ops.tensorboard import media, tensors, wire
 from wandb_ops.tensorboard.records import view
 
 if TYPE_CHECKING:
@@ -23,20 +26,21 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     I64 = NDArray[np.int64]
 
-SHORTEST = 64  # bytes; below, an event is hardly anything but scalars
+SHORTEST = 32  # bytes; below, an event is hardly anything but scalars
 FEWEST = 8  # records worth an array
 _SIZE_BYTES = 4  # of a varint that is a length
-_HISTOGRAM, _IMAGE = 0x2A, 0x22  # the key of the field in a Summary.Value
+_HISTOGRAM, _IMAGE, _TENSOR = 0x2A, 0x22, 0x42  # the key of the field in a Summary.Value
+_CONTENT, _STRING = 0x22, 0x42  # the key of the field in a TensorProto
+_DT_DOUBLE, _DT_STRING = 2, 7
 
 
 class Shaped(NamedTuple):
-    """One event, and where in the data its value lies."""
+    """One event with a `histo` or `image` field, and where in the data its value lies."""
 
     wall: float
     step: int
     tag_start: int
     tag_end: int
-    is_image: bool
     start: int  # of the bucket limits; of the encoded image
     counts: int  # start of the bucket counts; 0 for an image
     size: int  # bytes of the limits, and of the counts; of the encoded image
@@ -46,17 +50,89 @@ class Shaped(NamedTuple):
 
     def value(self, data: bytes) -> Extra | None:
         """The history value; None when it needs the reference decoder after all."""
-        if self.is_image:
-            return media.single_image(data[self.start : self.start + self.size], self.width, self.height)
-        return media.packed_histogram(data, self.start, self.counts, self.size, self.low)
+        if self.counts:
+            return media.packed_histogram(data, self.start, self.counts, self.size, self.low)
+        return media.packed_image(data, self.start, self.size, self.width, self.height)
+
+
+class ShapedTensor(NamedTuple):
+    """One event with a tensor of doubles or strings."""
+
+    wall: float
+    step: int
+    tag_start: int
+    tag_end: int
+    dtype: int
+    shape_start: int
+    shape_end: int
+    start: int  # of the raw doubles; of the first string's key
+    end: int  # of the tensor
+    metadata: int  # start of the SummaryMetadata, which goes to `metadata_end`; equal when there is none
+    metadata_end: int
+
+    def plugin(self, data: bytes) -> str:
+        """The plugin that this event names; empty when it names none."""
+        return _plugin(data[self.metadata : self.metadata_end]) if self.metadata_end > self.metadata else ""
+
+    def value(self, data: bytes, plugin: str) -> Extra | None:
+        """The history value for a tag of `plugin`; None when it needs the reference decoder after all."""
+        shape = _shape(data[self.shape_start : self.shape_end])
+        if self.dtype == _DT_DOUBLE:
+            bins, rest = divmod(self.end - self.start, 24)
+            if plugin != "histograms" or rest or shape != (bins, 3):
+                return None
+            return media.packed_tensor_histogram(data, self.start, bins)
+        places = _strings(data, self.start, self.end)
+        if shape is None or places is None or len(places) != math.prod(shape):
+            return None
+        if plugin == "images" and len(places) == 3:
+            (a, b), (c, d), (start, end) = places
+            width, height = data[a:b], data[c:d]
+            if width.isdigit() and height.isdigit():
+                return media.packed_image(data, start, end - start, int(width), int(height))
+        elif plugin == "text":
+            return media.text([data[a:b] for a, b in places], shape)
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _plugin(metadata: bytes) -> str:
+    """The plugin that a SummaryMetadata names."""
+    name = ""
+    for number, kind, a, b in wire.fields(metadata, 0, len(metadata)):
+        if number == 1 and kind == wire.BYTES:
+            for inner, inner_kind, c, d in wire.fields(metadata, a, b):
+                if inner == 1 and inner_kind == wire.BYTES:
+                    name = wire.text(metadata, c, d)
+    return name
+
+
+@lru_cache(maxsize=1024)
+def _shape(shape: bytes) -> tuple[int, ...] | None:
+    """The sizes in a TensorShapeProto; None when the reference decoder has to say what is wrong with them."""
+    try:
+        return tensors.shape(shape, 0, len(shape))
+    except tensors.UnsupportedTensorError:
+        return None
+
+
+def _strings(data: bytes, at: int, end: int) -> list[tuple[int, int]] | None:
+    """Start and end of each string, when the rest of a tensor is strings and nothing else."""
+    places = []
+    while at + 1 < end and data[at] == _STRING:
+        size, start = data[at + 1], at + 2
+        if size >= 0x80:
+            size, start = wire.varint(data, at + 1, end)
+        at = start + size
+        places.append((start, at))
+    return places if at == end else None
 
 
 class _Walk:
     """Positions in many records at once; `fits` says which records have had the expected fields so far."""
 
     def __init__(self, data: NDArray[np.uint8], at: I64, end: I64) -> None:
-        self._data = data
-        self._last = len(data) - 1
+        self.data = data
         self.at = at
         self.end = end
         self.fits: Bools = np.ones(len(at), dtype=np.bool_)
@@ -64,11 +140,15 @@ class _Walk:
     def some(self, which: Bools) -> tuple[I64, _Walk]:
         """The records that fit and `which` are, and a walk on from here over them alone."""
         kept = np.flatnonzero(self.fits & which)
-        return kept, _Walk(self._data, self.at[kept], self.end[kept])
+        return kept, _Walk(self.data, self.at[kept], self.end[kept])
+
+    def _next(self) -> NDArray[np.uint8]:
+        """The byte at each position; any byte where the data end."""
+        return self.data.take(self.at, mode="clip")
 
     def sees(self, key: int) -> Bools:
         """Which records have `key` next."""
-        found: Bools = self._data[np.minimum(self.at, self._last)] == key
+        found: Bools = self._next() == key
         return found
 
     def expect(self, key: int) -> None:
@@ -85,15 +165,22 @@ class _Walk:
 
     def varint(self, has: Bools | None = None, *, most: int = 10) -> NDArray[np.uint64]:
         """Step over a varint of at most `most` bytes; 0 for the records that have none."""
-        value = np.zeros(len(self.at), dtype=np.uint64)
-        going: Bools = np.ones(len(self.at), dtype=np.bool_) if has is None else has.copy()
-        for nth in range(most):
-            byte = self._data[np.minimum(self.at, self._last)]
-            value |= np.where(going, (byte & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * nth), 0)
-            self.at = self.at + going
-            going &= byte >= 0x80
+        byte = self._next()
+        if has is None:
+            going: Bools = byte >= 0x80
+            value = (byte & 0x7F).astype(np.uint64)
+            self.at = self.at + 1
+        else:
+            going = has & (byte >= 0x80)
+            value = ((byte & 0x7F) * has).astype(np.uint64)
+            self.at = self.at + has
+        for nth in range(1, most):
             if not going.any():
                 break
+            byte = self._next()
+            value |= ((byte & 0x7F) * going).astype(np.uint64) << np.uint64(7 * nth)
+            self.at = self.at + going
+            going &= byte >= 0x80
         self.fits &= ~going
         return value
 
@@ -111,8 +198,8 @@ class _Walk:
         return size
 
 
-def find(data: bytes, offsets: list[int], lengths: list[int]) -> dict[int, Shaped]:
-    """The events of one histogram or one image among the payloads, by their position in the lists."""
+def find(data: bytes, offsets: list[int], lengths: list[int]) -> dict[int, Shaped | ShapedTensor]:
+    """The events of one such value among the payloads, by their position in the lists."""
     sizes = np.array(lengths, dtype=np.int64)
     long_enough = np.flatnonzero(sizes >= SHORTEST)
     if len(long_enough) < FEWEST:
@@ -130,28 +217,24 @@ def find(data: bytes, offsets: list[int], lengths: list[int]) -> dict[int, Shape
     tag = walk.at
     walk.at = tag_end = tag + np.where(walk.fits, tag_size, 0)
     doubles = view(data, "<f8", len(data) - 7)
-    found: dict[int, Shaped] = {}
-    for kind, read in ((_HISTOGRAM, _histograms), (_IMAGE, _images)):
-        kept, inner = walk.some(walk.sees(kind))
+    found: dict[int, Shaped | ShapedTensor] = {}
+    for key, read, made in (
+        (_HISTOGRAM, _histograms, Shaped),
+        (_IMAGE, _images, Shaped),
+        (_TENSOR, _tensors, ShapedTensor),
+    ):
+        kept, inner = walk.some(walk.sees(key))
+        if not len(kept):
+            continue
         values = read(inner, doubles)
         fits = inner.fits
-        columns: list[list[Any]] = [
-            column[fits].tolist()
-            for column in (
-                doubles[wall[kept]],
-                step[kept].view(np.int64),
-                tag[kept],
-                tag_end[kept],
-                np.full(len(kept), kind == _IMAGE),
-                *values,
-            )
-        ]
-        found.update(
-            (position, Shaped(*row))
-            for position, row in zip(
-                long_enough[kept][fits].tolist(), zip(*columns, strict=True), strict=True
-            )
-        )
+        head = (doubles[wall[kept]], step[kept].view(np.int64), tag[kept], tag_end[kept])
+        places = long_enough[kept]
+        arrays = [*head, *values]
+        if not fits.all():
+            places, arrays = places[fits], [array[fits] for array in arrays]
+        columns: list[list[Any]] = [array.tolist() for array in arrays]
+        found.update(zip(places.tolist(), map(made._make, zip(*columns, strict=True)), strict=True))
     return found
 
 
@@ -177,3 +260,29 @@ def _images(walk: _Walk, _doubles: NDArray[np.float64]) -> tuple[NDArray[Any], .
     size = walk.length(0x22, to_end=True)
     nothing = np.zeros(len(size), np.int64)
     return walk.at, nothing, size, nothing.astype(np.float64), width, height
+
+
+def _tensors(walk: _Walk, _doubles: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+    """TensorProto: dtype, tensor_shape, tensor_content or string_val; behind it the metadata, if any."""
+    value_end = walk.end
+    walk.expect(_TENSOR)
+    size = walk.varint(most=_SIZE_BYTES).astype(np.int64)
+    walk.fits &= walk.at + size <= value_end
+    tensor_end = walk.at + np.where(walk.fits, size, 0)
+    walk.end = tensor_end
+    walk.expect(0x08)
+    dtype = walk.varint(most=1)
+    shape_size = walk.length(0x12, to_end=False)
+    shape = walk.at
+    walk.at = shape_end = shape + np.where(walk.fits, shape_size, 0)
+    are_strings = (dtype == _DT_STRING) & walk.sees(_STRING)
+    content = _Walk(walk.data, walk.at, walk.end)
+    content.length(_CONTENT, to_end=True)
+    walk.fits &= are_strings | ((dtype == _DT_DOUBLE) & content.fits)
+    start = np.where(are_strings, walk.at, content.at)
+    behind = _Walk(walk.data, tensor_end, value_end)
+    behind.length(0x4A, to_end=True)
+    alone = tensor_end == value_end
+    walk.fits &= alone | behind.fits
+    metadata = np.where(alone, value_end, behind.at)
+    return dtype.astype(np.int64), shape, shape_end, start, tensor_end, metadata, value_end

@@ -56,6 +56,7 @@ def sync_directory(
     tags: Sequence[str] | None = None,
     config: Mapping[str, Any] | None = None,
     prefixed_step: bool = False,
+    reopen: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Synced:
     """Send what the event files under `root_dir` hold and the run does not have yet.
@@ -78,17 +79,20 @@ def sync_directory(
         config: For a run that is made; hyperparameters in the event files are added to it.
         prefixed_step: Also give each row `<directory>/global_step`, as wandb 0.29 did. To be the same in
             every call for one run.
+        reopen: What is new may reopen a run that has ended, though `finish` is off.
         progress: Called now and then with (bytes read, bytes in all, rows sent).
 
     Raises:
         NotFoundError: There is no such folder, or no event file in it.
-        RunConflict: The run holds rows that did not come from this folder.
+        RunConflict: The run holds rows that did not come from this folder; or not `reopen`, and it has ended.
     """
     directories = find_directories(root_dir)
     if not directories:
         raise _no_events(root_dir)
     made = _Made(display_name, group, job_type, tags, config)
-    run, sync = _open(transport, entity, project, run_id, made, progress, prefixed_step)
+    run, sync = _open(
+        transport, entity, project, run_id, made, progress, prefixed_step, reopen=finish or reopen
+    )
     sync.take(directories)
     sync.end(finish=finish)
     return _result(transport, run, sync, run_id, directories)
@@ -112,6 +116,7 @@ def follow_directory(
     tags: Sequence[str] | None = None,
     config: Mapping[str, Any] | None = None,
     prefixed_step: bool = False,
+    reopen: bool = True,
     progress: Callable[[int, int, int], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
@@ -139,6 +144,7 @@ def follow_directory(
         tags: For a run that is made.
         config: For a run that is made.
         prefixed_step: As for `sync_directory`.
+        reopen: As for `sync_directory`.
         progress: As for `sync_directory`.
         clock: Seconds, monotonic.
         sleep: Waits that many seconds.
@@ -148,7 +154,9 @@ def follow_directory(
         RunConflict: As for `sync_directory`.
     """
     made = _Made(display_name, group, job_type, tags, config)
-    run, sync = _open(transport, entity, project, run_id, made, progress, prefixed_step)
+    run, sync = _open(
+        transport, entity, project, run_id, made, progress, prefixed_step, reopen=finish or reopen
+    )
     directories: list[Directory] = []
     sizes: dict[str, int] = {}
     changed = beat = clock()
@@ -207,6 +215,8 @@ def _open(
     made: _Made,
     progress: Callable[[int, int, int], None] | None,
     prefixed_step: bool,
+    *,
+    reopen: bool,
 ) -> tuple[RunBefore, RunSync]:
     """The run as it is, made when it does not exist."""
     where = f"{entity}/{project}/{run_id}"
@@ -236,7 +246,10 @@ def _open(
             status.config,
             status.state,
         )
-    return run, RunSync(transport, entity, project, run_id, run, progress, prefixed_step=prefixed_step)
+    sync = RunSync(
+        transport, entity, project, run_id, run, progress, prefixed_step=prefixed_step, may_reopen=reopen
+    )
+    return run, sync
 
 
 def _result(

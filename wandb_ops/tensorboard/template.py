@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     I32 = NDArray[np.int32]
     I64 = NDArray[np.int64]
     U8 = NDArray[np.uint8]
-    U64 = NDArray[np.uint64]
 
 _FEWEST = 16  # rows worth a template
 _LONGEST = 4096  # bytes of a payload worth one
@@ -35,8 +34,6 @@ _FAILURES = 4  # representatives of one length that may be no scalars before the
 _FLOATS = {1: "<f4", 2: "<f8", 19: "<f2"}  # DataType -> numpy type
 _CONTINUED = 0x80
 _FIXED = 0xFF
-# Odd multipliers for the words of a tag; any will do, equality is checked exactly.
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(slots=True)
@@ -68,15 +65,6 @@ class _Part:
     step: I64
     tags: list[I32]  # per value of the event
     values: list[NDArray[np.float64]]
-
-
-@dataclass(slots=True)
-class KnownTags:
-    """Tags of one length that were seen before: sorted hashes, and the words they are made of."""
-
-    hashes: U64
-    ids: I32
-    words: U64  # (tags, words per tag)
 
 
 def decode_chunk(chunk: Chunk, context: Context) -> Columns:
@@ -211,78 +199,9 @@ def _read(block: U8, records: I64, layout: _Layout, context: Context) -> _Part:
         records,
         wall,
         step.view(np.int64),
-        [_tag_ids(block, value.tag, context) for value in layout.values],
+        [context.tags.ids(block, *value.tag) for value in layout.values],
         [column(value.at, value.dtype).astype(np.float64) for value in layout.values],
     )
-
-
-def _tag_words(block: U8, start: int, size: int) -> list[U64]:
-    """A tag's bytes as 64-bit words, the last one overlapping; together they are the whole tag."""
-    rows, width = block.shape
-    if size < 8:
-        word = np.zeros(rows, dtype=np.uint64)
-        for nth in range(size):
-            word |= block[:, start + nth].astype(np.uint64) << np.uint64(8 * nth)
-        return [word]
-    starts = [*range(start, start + size - 7, 8)]
-    if size % 8:
-        starts.append(start + size - 8)
-    return [
-        np.ndarray(shape=(rows,), dtype="<u8", buffer=block, offset=at, strides=(width,)).astype(np.uint64)
-        for at in starts
-    ]
-
-
-def _tag_ids(block: U8, tag: tuple[int, int], context: Context) -> I32:
-    """The id of each row's tag."""
-    start, size = tag
-    rows = len(block)
-    words = _tag_words(block, start, size)
-    if all(bool((word == word[0]).all()) for word in words):
-        only = context.tags.id(block[0, start : start + size].tobytes())
-        return np.full(rows, only, dtype=np.int32)
-    hashes = words[0] * _MULTIPLIER
-    for nth, word in enumerate(words[1:], start=1):
-        hashes ^= (word + np.uint64(nth)) * (_MULTIPLIER << np.uint64(1) | np.uint64(1)) + (
-            hashes >> np.uint64(29)
-        )
-    ids, found = _look_up(context.known_tags.get(size), hashes, words)
-    if found.all():
-        return ids
-    missing = np.flatnonzero(~found)
-    _, first = np.unique(hashes[missing], return_index=True)
-    new = missing[first]
-    new_ids = [context.tags.id(block[row, start : start + size].tobytes()) for row in new.tolist()]
-    context.known_tags[size] = _more(
-        context.known_tags.get(size),
-        hashes[new],
-        np.array(new_ids, dtype=np.int32),
-        np.stack(words, axis=1)[new],
-    )
-    ids, found = _look_up(context.known_tags[size], hashes, words)
-    for row in np.flatnonzero(~found).tolist():  # two tags with one hash
-        ids[row] = context.tags.id(block[row, start : start + size].tobytes())
-    return ids
-
-
-def _look_up(known: KnownTags | None, hashes: U64, words: list[U64]) -> tuple[I32, NDArray[np.bool_]]:
-    if known is None:
-        return np.zeros(len(hashes), dtype=np.int32), np.zeros(len(hashes), dtype=np.bool_)
-    place = np.minimum(np.searchsorted(known.hashes, hashes), len(known.hashes) - 1)
-    found = known.hashes[place] == hashes
-    for nth, word in enumerate(words):
-        found &= known.words[place, nth] == word
-    return known.ids[place], found
-
-
-def _more(known: KnownTags | None, hashes: U64, ids: I32, words: U64) -> KnownTags:
-    if known is not None:
-        hashes = np.concatenate([known.hashes, hashes])
-        ids = np.concatenate([known.ids, ids])
-        words = np.concatenate([known.words, words])
-    # Of two tags with one hash the first keeps its place; the other is looked up by name.
-    hashes, first = np.unique(hashes, return_index=True)
-    return KnownTags(hashes, ids[first], words[first])
 
 
 def _layout(payload: bytes) -> _Layout | None:

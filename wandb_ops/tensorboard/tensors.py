@@ -53,7 +53,7 @@ class Tensor:
 def parse(data: bytes, start: int, end: int) -> Tensor:
     """Decode a TensorProto; WireError or UnsupportedTensorError when it cannot be."""
     dtype = 0
-    shape: tuple[int, ...] = ()
+    dims: tuple[int, ...] = ()
     content: bytes | None = None
     strings: list[bytes] = []
     numbers: list[NDArray[Any]] = []
@@ -62,7 +62,7 @@ def parse(data: bytes, start: int, end: int) -> Tensor:
         if number == 1 and kind == wire.VARINT:
             dtype = a
         elif number == 2 and kind == wire.BYTES:
-            shape = _shape(data, a, b)
+            dims = shape(data, a, b)
         elif number == 4 and kind == wire.BYTES:
             content = data[a:b]
         elif number == 8 and kind == wire.BYTES:
@@ -73,15 +73,16 @@ def parse(data: bytes, start: int, end: int) -> Tensor:
             numbers.append(np.frombuffer(data[a:b], dtype=_FIXED[number]))
         elif number in _VARINTS:
             ints.extend(wire.varints(data, a, b) if kind == wire.BYTES else [a])
-    size = math.prod(shape)
+    size = math.prod(dims)
     if size > _MAX_ITEMS:
         raise UnsupportedTensorError("tensor too large")
     if dtype == DT_STRING:
-        return Tensor(shape, None, strings[:1] * size if len(strings) == 1 else strings)
-    return Tensor(shape, _numbers(dtype, shape, content, numbers, ints), [])
+        return Tensor(dims, None, strings[:1] * size if len(strings) == 1 else strings)
+    return Tensor(dims, _numbers(dtype, dims, content, numbers, ints), [])
 
 
-def _shape(data: bytes, start: int, end: int) -> tuple[int, ...]:
+def shape(data: bytes, start: int, end: int) -> tuple[int, ...]:
+    """Decode a TensorShapeProto."""
     dims = []
     for number, kind, a, b in wire.fields(data, start, end):
         if number == 2 and kind == wire.BYTES:

@@ -80,6 +80,7 @@ class RunSync:
         progress: Callable[[int, int, int], None] | None,
         *,
         prefixed_step: bool = False,
+        may_reopen: bool = True,
     ) -> None:
         self.rows = self.scalars = self.media = self.bytes_read = 0
         self.damage = Damage()
@@ -94,6 +95,7 @@ class RunSync:
         self._contexts: dict[str, Context] = {}
         self._progress = progress
         self._prefixed_step = prefixed_step
+        self._may_reopen = may_reopen
         self._stream: FileStream | None = None
         self._written: SyncState | None = None  # the state as it stands in the run's summary
         self._uploaded: set[str] = set()
@@ -260,13 +262,20 @@ class RunSync:
                 project=self._project,
                 run_id=self._run_id,
                 name=file.name,
-                data=file.data,
+                data=bytes(file.data),
             )
             self._uploaded.add(file.name)
 
     def _open_stream(self) -> FileStream:
         if self._stream is None:
             run = self._run
+            if run.state in SETTLED and not self._may_reopen:
+                raise RunConflict(
+                    f"the run has ended as {run.state}; what is to be sent would reopen it, and nobody would "
+                    "end it again",
+                    where=run.where,
+                    hint='Let this call end it (finish=True), or pass on_finished="resume" to reopen it.',
+                )
             self._stream = FileStream(
                 self._transport,
                 entity=self._entity,
@@ -321,7 +330,9 @@ class RunSync:
         return self._run.lines + self.rows
 
     def heartbeat(self) -> None:
-        """Tell the server that this writer is alive."""
+        """Tell the server that this writer is alive. A run that has ended, and got nothing, stays ended."""
+        if self._stream is None and self._run.state in SETTLED:
+            return
         self._open_stream().heartbeat()
 
     def flush(self) -> None:

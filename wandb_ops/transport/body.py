@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     import requests
 
-CHUNK = 1 << 16
+CHUNK = 1 << 18
 _ERROR_BYTES = 1 << 16
+_PLAIN = ("", "identity")
 
 
 class Malformed(Exception):
@@ -61,17 +62,27 @@ def read_chunks(response: requests.Response, *, cap: int | None, where: str = ""
 
 def read_all(response: requests.Response, *, cap: int, where: str = "") -> bytes:
     """The decoded body; see `read_chunks`."""
+    announced = response.raw.length_remaining
+    if _encoding(response) in _PLAIN and announced is not None and 0 < announced <= cap:
+        # Its size is known and allowed: one read, and nothing to join.
+        body: bytes = response.raw.read(decode_content=False)
+        return body
     return b"".join(read_chunks(response, cap=cap, where=where))
 
 
 def _raw(response: requests.Response) -> Iterator[bytes]:
-    while piece := response.raw.read(CHUNK, decode_content=False):
+    # What has arrived, up to so much: to wait until it is so much would hide from deadlines that bytes move.
+    while piece := response.raw.read1(CHUNK, decode_content=False):
         yield piece
 
 
+def _encoding(response: requests.Response) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
 def _decoded(response: requests.Response) -> Iterator[bytes]:
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding in ("", "identity"):
+    encoding = _encoding(response)
+    if encoding in _PLAIN:
         yield from _raw(response)
     elif encoding in ("gzip", "x-gzip"):
         yield from _gunzip(_raw(response))
@@ -99,22 +110,27 @@ def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise CutShort("the compressed answer ended early")
 
 
-def parse_json(body: bytes, *, content_type: str = "") -> Any:
+def parse_json(body: bytes, *, content_type: str = "", long_integers: bool = True) -> Any:
     """The JSON in `body`, integers of any size exact.
+
+    Args:
+        body: The whole answer.
+        content_type: What the server says it is.
+        long_integers: Whether integers beyond 64 bits may be in it outside of texts; to look costs time.
 
     Raises:
         Malformed: Empty, HTML, cut, or otherwise no JSON.
     """
-    if not body.strip():
+    if not body or body.isspace():
         raise Malformed("The answer is empty")
-    if "html" in content_type.lower() or body.lstrip()[:1] == b"<":
+    if "html" in content_type.lower() or body[:64].lstrip()[:1] == b"<":
         kind = clean(content_type, 80) or "HTML"
         raise Malformed(
             f"The answer is a web page ({kind}), not the API",
             hint="A login page or proxy may stand between; check the base URL and the network.",
         )
     try:
-        if not has_long_integer(body):  # orjson would read it as a double
+        if not (long_integers and has_long_integer(body)):  # orjson would read it as a double
             return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass  # bare NaN and Infinity, which Python servers write, are read below
@@ -126,11 +142,14 @@ def parse_json(body: bytes, *, content_type: str = "") -> Any:
         raise Malformed(f"The answer is no whole JSON ({len(body):,} bytes, {kind})") from None
 
 
-def parse_object(body: bytes, *, content_type: str = "") -> dict[str, Any]:
+def parse_object(body: bytes, *, content_type: str = "", long_integers: bool = True) -> dict[str, Any]:
     """As `parse_json`, and it must be an object."""
-    value = parse_json(body, content_type=content_type)
+    value = parse_json(body, content_type=content_type, long_integers=long_integers)
     if not isinstance(value, dict):
-        raise Malformed(f"The answer is JSON, but a {type(value).__name__} instead of an object")
+        raise Malformed(
+            f"The answer is JSON, but a {type(value).__name__} instead of an object",
+            hint="Something else than W&B's API answers at this address; check the base URL.",
+        )
     return value
 
 

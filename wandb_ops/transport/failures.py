@@ -215,7 +215,11 @@ def malformed(message: str, hint: str, context: Context) -> Failure:
         Reason.MALFORMED,
         message,
         lambda n: ProtocolError(
-            context.say(f"gave a bad answer. {message}", n), where=context.where, hint=hint
+            context.say(f"gave a bad answer. {message}", n),
+            where=context.where,
+            hint=hint or "What stands between may have cut the answer, or be going down.",
+            # Without a word on its cause it may pass; what has one (a login page) will be there again.
+            passing=not hint,
         ),
         status=200,
     )

@@ -86,10 +86,12 @@ class Transport(Caller):
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         refine: Callable[[int, bytes], Error | None] | None = None,
+        max_bytes: int | None = None,
     ) -> T:
         """POST JSON to `path`; what `read(body, content_type)` makes of the answer.
 
         `read` may raise `Malformed` (tried again twice) and a transient `GraphQLError` (retried by kind).
+        An answer for which `max_bytes` are allowed may also take the time that so many bytes need.
         """
         call = Call(
             "POST",
@@ -101,7 +103,7 @@ class Transport(Caller):
             headers={"Content-Type": "application/json", **(headers or {})},
             refine=refine,
         )
-        return self._run(call, self._json_reader(read, where), timeout)
+        return self._run(call, self._json_reader(read, where, max_bytes), timeout)
 
     def post_json(
         self,
@@ -170,6 +172,7 @@ class Transport(Caller):
         expected_size: int | None = None,
         expected_md5_b64: str | None = None,
         max_bytes: int | None = None,
+        check: Callable[[Mapping[str, str]], None] | None = None,
     ) -> int:
         """Write the file at `url` to `sink`, whole and verified; returns its size in bytes.
 
@@ -183,6 +186,7 @@ class Transport(Caller):
             expected_size: Bytes; another size is an error.
             expected_md5_b64: MD5 as W&B writes it; another one is an error.
             max_bytes: Refuse more, counted after decompression.
+            check: Looks at the answer's headers before its body is read, and raises when they are wrong.
 
         Raises:
             ChecksumMismatch: Size or MD5 differ, on every try.
@@ -195,12 +199,15 @@ class Transport(Caller):
         def read(response: requests.Response, deadline: Deadline) -> int:
             sink.seek(start)
             sink.truncate()
-            digest, size = hashlib.md5(usedforsecurity=False), 0
+            if check is not None:
+                check(response.headers)
+            digest, size = None if expected_md5_b64 is None else hashlib.md5(usedforsecurity=False), 0
             for piece in read_chunks(response, cap=max_bytes, where=where):
                 size += len(piece)
                 if expected_size is not None and size > expected_size:
                     break
-                digest.update(piece)
+                if digest is not None:
+                    digest.update(piece)
                 deadline.extend(len(piece) / SLOWEST_RATE)
                 try:
                     sink.write(piece)
@@ -212,7 +219,7 @@ class Transport(Caller):
                 raise ChecksumMismatch(
                     f"The file has {more}{shown:,} bytes where {expected_size:,} were announced", where=where
                 )
-            if expected_md5_b64 is not None and b64encode(digest.digest()).decode() != expected_md5_b64:
+            if digest is not None and b64encode(digest.digest()).decode() != expected_md5_b64:
                 raise ChecksumMismatch("The file's MD5 is not the one announced", where=where)
             return size
 
@@ -248,10 +255,17 @@ class Transport(Caller):
         self._run(call, lambda response, _deadline: error_body(response), None)
 
     def _json_reader(
-        self, read: Callable[[bytes, str], T], where: str
+        self, read: Callable[[bytes, str], T], where: str, max_bytes: int | None = None
     ) -> Callable[[requests.Response, Deadline], T]:
-        def reader(response: requests.Response, _deadline: Deadline) -> T:
-            body = read_all(response, cap=self._max_json_bytes, where=where)
+        def reader(response: requests.Response, deadline: Deadline) -> T:
+            if max_bytes is None:
+                body = read_all(response, cap=self._max_json_bytes, where=where)
+            else:
+                whole = bytearray()
+                for piece in read_chunks(response, cap=max_bytes, where=where):
+                    deadline.extend(len(piece) / SLOWEST_RATE)
+                    whole += piece
+                body = bytes(whole)
             return read(body, response.headers.get("Content-Type", ""))
 
         return reader

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
+#: What every request calls the program.
+USER_AGENT = f"wandb-ops/{__version__}"
 POOL_SIZE = 16
 _INTERIM_ANSWERS = 10
 
@@ -227,7 +229,7 @@ def new_session(base_url: str, key: str) -> Session:
     _silence_urllib3()
     session = Session()
     session.auth = OriginAuth(base_url, key)
-    session.headers["User-Agent"] = f"wandb-ops/{__version__}"
+    session.headers["User-Agent"] = USER_AGENT
     session.headers["Accept-Encoding"] = "gzip"
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     adapter = _Adapter(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE)

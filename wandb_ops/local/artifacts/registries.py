@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local import projects
-from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts import directory, registrymembers
 from wandb_ops.local.accounts.accounts import ORGANIZATION
 from wandb_ops.local.artifacts import artifacts, artifactwrites
 from wandb_ops.local.errors import NotFound, Refused
@@ -38,12 +38,10 @@ def settle(db: sqlite3.Connection, now: int, project: Project, given: Mapping[st
             "restricted registries are not supported by this server: everyone in the organization sees all"
         )
     wanted = given.get("allowAllArtifactTypesInRegistry")
+    if db.execute("INSERT OR IGNORE INTO registries VALUES(?,1)", (project.pk,)).rowcount:
+        registrymembers.found(db, project)
     if wanted is not None:
-        db.execute(
-            "INSERT INTO registries(project, allow_all) VALUES(?,?)"
-            " ON CONFLICT(project) DO UPDATE SET allow_all=excluded.allow_all",
-            (project.pk, int(wanted)),
-        )
+        db.execute("UPDATE registries SET allow_all=? WHERE project=?", (int(wanted), project.pk))
     for each in given.get("artifactTypes") or ():
         artifactwrites.ensure_type(db, now, project.pk, each["name"])
 

@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING
 
 from wandb_ops.local.database.artifacttables import ARTIFACTS
 from wandb_ops.local.database.automationtables import AUTOMATIONS
+from wandb_ops.local.database.charttables import CUSTOM_CHARTS
+from wandb_ops.local.database.membertables import REGISTRY_MEMBERS
+from wandb_ops.local.database.sweeptables import SWEEP_PROGRESS
+from wandb_ops.local.errors import storage_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,7 +148,7 @@ class Store:
         clock: Seconds since the epoch.
 
     Raises:
-        RuntimeError: The file was written by a newer version.
+        RuntimeError: The file was written by another version, or is damaged.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -154,6 +158,20 @@ class Store:
         self._readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._opened: list[sqlite3.Connection] = []
         self._closed = False
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            for connection in self._opened:
+                connection.close()
+            if storage_problem(error) is None:
+                raise
+            raise RuntimeError(
+                f"{path} cannot be used: {error}. Restore the folder from a copy, or begin with an empty one"
+            ) from error
+
+    def _prepare(self) -> None:
+        """Open the writer, and make the tables that are missing."""
+        path = self._path
         self._writer = self._open()
         self._writer.execute("PRAGMA journal_mode=WAL")
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
@@ -167,7 +185,8 @@ class Store:
             self._writer.executescript(
                 f"BEGIN IMMEDIATE;{_SCHEMA}{ARTIFACTS}PRAGMA user_version={_VERSION};COMMIT;"
             )
-        self._writer.executescript(f"BEGIN IMMEDIATE;{AUTOMATIONS}COMMIT;")
+        later = f"{AUTOMATIONS}{REGISTRY_MEMBERS}{CUSTOM_CHARTS}{SWEEP_PROGRESS}"
+        self._writer.executescript(f"BEGIN IMMEDIATE;{later}COMMIT;")
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -188,10 +207,11 @@ class Store:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                if self._writer.in_transaction:  # a full disk ends it by itself
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -1,11 +1,16 @@
 """The line files of a run (history, events, console log): stored as they came, keyed by line number.
 
 A line is never re-encoded. Only ``_step`` is read from a history line, when it is written.
+
+The `sqlite3` module lets go of the interpreter's lock and takes it again for every row that it steps over,
+which with many requests at once costs more than the rows: lines go in by the block and come out as one text.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,8 +18,7 @@ import orjson
 from wandb_ops.local.errors import Refused
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 HISTORY, EVENTS, LOG = 0, 1, 2
 FILES = {"wandb-history.jsonl": HISTORY, "wandb-events.jsonl": EVENTS, "output.log": LOG}
@@ -23,6 +27,8 @@ COUNTERS = {HISTORY: "history_lines", EVENTS: "events_lines", LOG: "log_lines"}
 _MAX_STEP = 2**63 - 1
 _MAX_ANSWER = 256 << 20  # characters of lines in one answer
 _CHUNK = 500  # bound variables per statement
+_BLOCKS = (256, 64, 16, 4, 1)  # lines of one INSERT; few sizes, so that each is compiled once
+_SEPARATOR = "\x1e"  # JSON text holds no control characters
 
 
 def steps_of(content: Sequence[str], offset: int) -> list[int]:
@@ -51,6 +57,14 @@ def steps_of(content: Sequence[str], offset: int) -> list[int]:
     return steps
 
 
+@functools.cache
+def _insert(new: bool, size: int) -> str:
+    """The statement that puts in so many lines."""
+    rows = (f"(?1,?2,?{3 * row + 3},?{3 * row + 4},?{3 * row + 5})" for row in range(size))
+    verb = "INSERT" if new else "INSERT OR REPLACE"
+    return f"{verb} INTO lines(run, file, line, step, text) VALUES {','.join(rows)}"
+
+
 def write(
     connection: sqlite3.Connection,
     run: int,
@@ -61,32 +75,47 @@ def write(
     known_lines: int,
 ) -> int:
     """Store lines at their numbers, over what was there; returns the number of the line that comes next."""
-    numbers = range(offset, offset + len(content))
-    verb = "INSERT" if offset >= known_lines else "INSERT OR REPLACE"
-    if steps is None:
-        connection.executemany(
-            f"{verb} INTO lines(run, file, line, step, text) VALUES({run},{file},?,NULL,?)",
-            zip(numbers, content, strict=True),
-        )
-    else:
-        connection.executemany(
-            f"{verb} INTO lines(run, file, line, step, text) VALUES({run},{file},?,?,?)",
-            zip(numbers, steps, content, strict=True),
-        )
+    values: list[Any] = []
+    for index, text in enumerate(content):
+        values += (offset + index, None if steps is None else steps[index], text)
+    start = 0
+    for size in _BLOCKS:
+        while len(content) - start >= size:
+            block = values[3 * start : 3 * (start + size)]
+            connection.execute(_insert(offset >= known_lines, size), (run, file, *block))
+            start += size
     if file == HISTORY and offset < known_lines:
         connection.execute("DELETE FROM history_keys WHERE run=?", (run,))
     return max(known_lines, offset + len(content))
 
 
-def _texts(rows: Iterable[tuple[str]]) -> list[str]:
-    texts: list[str] = []
+def _texts(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[str]:
+    """The texts that a query of one column selects, in its order."""
+    joined = f"SELECT count(*), group_concat(text, char(30)) FROM ({query})"  # noqa: S608 - only constants are put in
+    try:
+        count, text = connection.execute(joined, values).fetchone()
+    except sqlite3.DataError:  # beyond what SQLite takes for one text
+        raise _too_large() from None
+    if not count:
+        return []
+    if len(text) > _MAX_ANSWER:
+        raise _too_large()
+    texts: list[str] = text.split(_SEPARATOR)
+    # A line of the console may hold the separator itself.
+    return texts if len(texts) == count else list(_one_by_one(connection.execute(query, values)))
+
+
+def _too_large() -> Refused:
+    return Refused("the answer would be too large: ask for fewer rows")
+
+
+def _one_by_one(rows: Iterable[tuple[str]]) -> Iterator[str]:
     size = 0
     for (text,) in rows:
         size += len(text)
         if size > _MAX_ANSWER:
-            raise Refused("the answer would be too large: ask for fewer rows")
-        texts.append(text)
-    return texts
+            raise _too_large()
+        yield text
 
 
 def spread(count: int, samples: int) -> list[int]:
@@ -103,12 +132,8 @@ def _numbered(connection: sqlite3.Connection, run: int, file: int, numbers: Sequ
     for start in range(0, len(numbers), _CHUNK):
         part = numbers[start : start + _CHUNK]
         marks = ",".join("?" * len(part))
-        texts += _texts(
-            connection.execute(
-                f"SELECT text FROM lines WHERE run=? AND file=? AND line IN ({marks}) ORDER BY line",  # noqa: S608 - only constants are put in
-                (run, file, *part),
-            )
-        )
+        query = f"SELECT text FROM lines WHERE run=? AND file=? AND line IN ({marks}) ORDER BY line"  # noqa: S608 - only constants are put in
+        texts += _texts(connection, query, (run, file, *part))
     return texts
 
 
@@ -122,25 +147,28 @@ def sample(connection: sqlite3.Connection, run: int, file: int, lines: int, samp
 def between(connection: sqlite3.Connection, run: int, file: int, start: int, stop: int) -> list[str]:
     """The lines numbered start…stop-1."""
     query = "SELECT text FROM lines WHERE run=? AND file=? AND line>=? AND line<? ORDER BY line"
-    return _texts(connection.execute(query, (run, file, start, stop)))
+    return _texts(connection, query, (run, file, start, stop))
 
 
 def window(connection: sqlite3.Connection, run: int, low: int, high: int, samples: int) -> list[str]:
     """History lines with low <= _step < high, in line order; evenly sampled when more than ``samples``."""
     query = "SELECT line FROM lines WHERE run=? AND step>=? AND step<? ORDER BY step, line LIMIT ?"
-    numbers = sorted(number for (number,) in connection.execute(query, (run, low, high, samples + 1)))
-    if len(numbers) > samples:
-        every = sorted(number for (number,) in connection.execute(query, (run, low, high, -1)))
-        return _numbered(connection, run, HISTORY, [every[index] for index in spread(len(every), samples)])
-    if numbers and numbers[-1] - numbers[0] + 1 == len(numbers):
-        return between(connection, run, HISTORY, numbers[0], numbers[-1] + 1)
-    return _numbered(connection, run, HISTORY, numbers)
+    count, first, last = connection.execute(
+        f"SELECT count(*), min(line), max(line) FROM ({query})",  # noqa: S608 - only constants are put in
+        (run, low, high, samples + 1),
+    ).fetchone()
+    if not count:
+        return []
+    if count <= samples and last - first + 1 == count:  # as nearly always
+        return between(connection, run, HISTORY, first, last + 1)
+    numbers = sorted(number for (number,) in connection.execute(query, (run, low, high, -1)))
+    return _numbered(connection, run, HISTORY, [numbers[index] for index in spread(len(numbers), samples)])
 
 
 def tail(connection: sqlite3.Connection, run: int, file: int, count: int = 1) -> list[str]:
     """The last ``count`` lines, oldest first."""
     query = "SELECT text FROM lines WHERE run=? AND file=? ORDER BY line DESC LIMIT ?"
-    return _texts(connection.execute(query, (run, file, count)))[::-1]
+    return [text for (text,) in connection.execute(query, (run, file, count))][::-1]
 
 
 def last_step(connection: sqlite3.Connection, run: int) -> int:

@@ -6,6 +6,7 @@ transaction: a client that got no answer may send it again whatever became of th
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -137,21 +138,25 @@ def apply(
         f"UPDATE runs SET {assignments} WHERE id=?",  # noqa: S608 - only constants are put in
         (*changes.values(), run.pk),
     )
-    found = runs.by_pk(connection, run.pk)
-    assert found is not None
-    return found
+    if "state" in changes:
+        changes["stored_state"] = changes.pop("state")
+    return dataclasses.replace(run, **changes)
 
 
 def _state(run: runs.Run, request: StreamRequest) -> dict[str, Any]:
     """What the request says of the run's state.
 
-    A writer that goes on after the end revives the run, as W&B does; a heartbeat alone does not.
+    A writer that goes on after the end revives the run, as W&B does; a heartbeat alone does not. A run that
+    said it is being preempted stays so until it ends: in failure it was preempted, else it was done in time.
     """
     if request.complete:
         exitcode = request.exitcode or 0
-        return {"state": "failed" if exitcode else "finished", "exitcode": exitcode}
+        failed = "preempted" if request.preempting or run.stored_state == "preempting" else "failed"
+        return {"state": failed if exitcode else "finished", "exitcode": exitcode}
     if request.preempting:
         return {"state": "preempting"}
+    if run.stored_state == "preempting":
+        return {}
     if request.chunks or request.summary is not None or request.uploaded or run.stored_state == "pending":
         return {"state": "running", "exitcode": None}
     return {}

@@ -8,6 +8,7 @@ from wandb_ops.local.resolvers import (
     artifactsight,
     artifactwrites,
     automations,
+    customcharts,
     entities,
     files,
     history,
@@ -15,6 +16,7 @@ from wandb_ops.local.resolvers import (
     logs,
     projects,
     registries,
+    registrymembers,
     runevents,
     runs,
     runwrites,
@@ -40,5 +42,7 @@ RESOLVERS = {
     **runevents.RESOLVERS,
     **views.RESOLVERS,
     **registries.RESOLVERS,
+    **registrymembers.RESOLVERS,
     **automations.RESOLVERS,
+    **customcharts.RESOLVERS,
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local.accounts import directory
 from wandb_ops.local.accounts.accounts import ADMIN, MEMBER, ORGANIZATION, TEAM, USER
-from wandb_ops.local.names import encode_id
+from wandb_ops.local.names import encode_id, encode_row_id
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, number_cursor
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Node = dict[str, Any]
 def user_node(found: User) -> Node:
     """A user; his keys, teams and organisations are resolved when they are asked for."""
     return {
-        "id": encode_id("User", found.username),
+        "id": encode_row_id("User", found.pk),
         "name": found.name,
         "username": found.username,
         "email": found.email,
@@ -50,7 +50,7 @@ def entity(context: Context, name: str | None = None) -> Node | None:
     if found is None:
         return None
     return {
-        "id": encode_id("Entity", found.name),
+        "id": encode_row_id("Entity", found.pk),
         "name": found.name,
         "available": False,
         "codeSavingEnabled": False,

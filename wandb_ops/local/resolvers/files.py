@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local.names import check_file_name, decode_number
@@ -66,7 +67,8 @@ def _delete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
 
 
 def _files(run: Run, context: Context, args: Args) -> dict[str, Any]:
-    names = [name for name in args.get("names") or () if name]
+    # The SDK asks for a file by the path that was saved, "./x" as well as "x".
+    names = [posixpath.normpath(name) for name in args.get("names") or () if name]
     first = max(page_size(args, 50), min(len(names), _MAX_FILES))
     after = cursor_number(args.get("after"), 0)
     with context.service.store.reading() as db:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wandb_ops.local import projects, queues
 from wandb_ops.local.errors import NotFound
 from wandb_ops.local.jsontext import loads, strict
-from wandb_ops.local.names import decode_number, encode_id
+from wandb_ops.local.names import decode_number, encode_id, encode_row_id
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, page_size, required
 from wandb_ops.local.times import iso
 
@@ -291,7 +291,7 @@ RESOLVERS: dict[str, Resolver] = {
     "RunQueue.id": lambda queue, _context, _args: queue.id,
     "RunQueue.name": lambda queue, _context, _args: queue.name,
     "RunQueue.access": lambda queue, _context, _args: queue.access,
-    "RunQueue.createdBy": lambda _queue, context, _args: encode_id("User", context.account.username),
+    "RunQueue.createdBy": lambda _queue, context, _args: encode_row_id("User", context.account.pk),
     "RunQueue.defaultResourceConfigID": lambda queue, _context, _args: (
         encode_id("DefaultResourceConfig", queue.config) if queue.config is not None else None
     ),

@@ -81,9 +81,12 @@ class Run:
         return tags
 
     def state(self, now: int, crash_after: float) -> str:
-        """The state as of ``now``: a live run without heartbeats for ``crash_after`` seconds crashed."""
+        """The state as of ``now``: a live run without heartbeats for ``crash_after`` seconds crashed.
+
+        One that had said that it is being preempted was.
+        """
         if self.stored_state in LIVE_STATES and now - self.heartbeat_at > crash_after * 1000:
-            return "crashed"
+            return "preempted" if self.stored_state == "preempting" else "crashed"
         return self.stored_state
 
 
@@ -183,7 +186,9 @@ def upsert(
     )
     known = find(connection, entity, project.name, name)
     if known is not None:
-        reopened = {"state": "running", "exitcode": None, "stop_requested": 0, "heartbeat_at": now}
+        # The SDK sends the same when the config of a run under way changes: that does not end a preemption.
+        state = "preempting" if known.stored_state == "preempting" else "running"
+        reopened = {"state": state, "exitcode": None, "stop_requested": 0, "heartbeat_at": now}
         _update(connection, known.pk, {**reopened, **changes, "updated_at": now})
         return get(connection, entity, project.name, name), False
     number = connection.execute(

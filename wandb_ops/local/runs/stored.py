@@ -52,6 +52,26 @@ class StoredRun:
         """The history, parsed; NaN and infinities as floats."""
         return [loads(line) for line in self.history_lines]
 
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The same as :meth:`history_rows`."""
+        return self.history_rows()
+
+    @property
+    def path(self) -> str:
+        """``entity/project/run``."""
+        return f"{self.entity}/{self.project}/{self.name}"
+
+
+def list_runs(service: Service, project: str, entity: str) -> list[str]:
+    """Names of a project's runs, oldest first."""
+    query = (
+        "SELECT r.name FROM runs r JOIN projects p ON p.id=r.project"
+        " WHERE p.entity=? AND p.name=? ORDER BY r.id"
+    )
+    with service.store.reading() as connection:
+        return [name for (name,) in connection.execute(query, (entity, project))]
+
 
 def read_run(service: Service, project: str, name: str, entity: str | None = None) -> StoredRun:
     """Everything stored of a run, by default of the server's own user; ``LookupError`` when there is none."""

@@ -1,8 +1,8 @@
 """Sweep configs: read from YAML, checked, and turned into the parameters of one trial.
 
-A trial's parameters depend on the config, the sweep's name and the trial's number alone, so a server that was
-killed in between goes on as if nothing had happened. Bayesian search is not computed here: such sweeps draw
-at random, and the answer to their creation says so.
+A trial's parameters depend on the config, the sweep's name and the trial's number alone (and, in a Bayesian
+search, on what the trials so far came to), so a server that was killed in between goes on as if nothing had
+happened.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local.errors import Refused
+from wandb_ops.local.jsontext import finite
+from wandb_ops.local.sweeps import hyperband
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from wandb_ops.local.sweeps.bayes import Trial
 
 METHODS = frozenset({"grid", "random", "bayes", "custom"})
 _MAX_TEXT = 1 << 20
@@ -36,8 +40,8 @@ _RANGES = frozenset(
 )  # fmt: skip
 _BELLS = frozenset({"normal", "q_normal", "log_normal", "q_log_normal"})
 _BETAS = frozenset({"beta", "q_beta"})
-_LISTS = frozenset({"categorical", "categorical_w_probabilities"})
-DISTRIBUTIONS = _RANGES | _BELLS | _BETAS | _LISTS | {"constant"}
+LISTS = frozenset({"categorical", "categorical_w_probabilities"})
+DISTRIBUTIONS = _RANGES | _BELLS | _BETAS | LISTS | {"constant"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,22 @@ class Parameter:
 
 
 def parse(text: str | None) -> dict[str, Any]:
-    """A config that a client sent as YAML (JSON is YAML too), in JSON's types, or :class:`Refused`."""
+    """A config that a client sent as YAML or JSON, in JSON's types, or :class:`Refused`.
+
+    JSON is tried first: of YAML's readers this one takes its ``1e-05`` for a text.
+    """
     import yaml
 
     if not text or len(text) > _MAX_TEXT:
         raise Refused("a sweep needs a config of at most 1 MiB")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        if any(isinstance(found, float) and not math.isfinite(found) for found in _leaves(value)):
+            raise Refused("the sweep config may hold no NaN and no infinities")
+        return value
     try:
         # An alias may stand for a tree that holds aliases, and so on: small text, endless config.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
@@ -71,6 +86,14 @@ def parse(text: str | None) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused("the sweep config must be a mapping")
     return value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Every plain value within."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _leaves(inner)
+    if not isinstance(value, dict | list):
+        yield value
 
 
 def check(config: Mapping[str, Any]) -> list[str]:
@@ -90,12 +113,9 @@ def check(config: Mapping[str, Any]) -> list[str]:
         count = math.prod(len(_grid_values(parameter)) for parameter in given)
         if count > _MAX_GRID:
             raise Refused(f"Invalid sweep config: a grid of {count} runs; {_MAX_GRID} are allowed")
-    if method == "bayes":
-        if config.get("metric") is None:
-            raise Refused("Invalid sweep config: method 'bayes' needs a metric")
-        warnings.append("this server draws the parameters of 'bayes' sweeps at random")
-    if config.get("early_terminate") is not None:
-        warnings.append("this server does not apply early_terminate: every run goes on to its end")
+    if method == "bayes" and config.get("metric") is None:
+        raise Refused("Invalid sweep config: method 'bayes' needs a metric")
+    hyperband.read_rule(config)
     return warnings
 
 
@@ -136,7 +156,7 @@ def _parameter(path: tuple[str, ...], spec: dict[str, Any]) -> Parameter:
         raise _wrong(path, f"no distribution {distribution!r}" if distribution else "it says no values")
     if distribution == "constant" and "value" not in spec:
         raise _wrong(path, "a constant needs a value")
-    if distribution in _LISTS:
+    if distribution in LISTS:
         values, weights = spec.get("values"), spec.get("probabilities")
         if not isinstance(values, list) or not values:
             raise _wrong(path, "values must be a list that is not empty")
@@ -162,10 +182,7 @@ def _parameter(path: tuple[str, ...], spec: dict[str, Any]) -> Parameter:
 
 
 def _numbers(values: list[Any]) -> bool:
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        for value in values
-    )
+    return all(finite(value) is not None for value in values)
 
 
 def _implied(spec: Mapping[str, Any]) -> str | None:
@@ -187,7 +204,7 @@ def _grid_values(parameter: Parameter) -> list[Any]:
     spec, kind = parameter.spec, parameter.distribution
     if kind == "constant":
         return [spec["value"]]
-    if kind in _LISTS:
+    if kind in LISTS:
         return list(spec["values"])
     if kind == "int_uniform":
         span = spec["max"] - spec["min"] + 1
@@ -210,8 +227,14 @@ def expected_runs(config: Mapping[str, Any]) -> int | None:
     return count if cap is None else min(cap, count)
 
 
-def suggest(config: Mapping[str, Any], name: str, number: int) -> dict[str, Any] | None:
-    """Parameters of trial ``number`` (from 0) of the sweep ``name``; None when there is no such trial."""
+def suggest(
+    config: Mapping[str, Any], name: str, number: int, trials: Sequence[Trial] = ()
+) -> dict[str, Any] | None:
+    """Parameters of trial ``number`` (from 0) of the sweep ``name``; None when there is no such trial.
+
+    Args:
+        trials: What was tried so far, for a Bayesian search.
+    """
     if config.get("method") == "custom":
         return None
     limit = expected_runs(config)
@@ -222,7 +245,12 @@ def suggest(config: Mapping[str, Any], name: str, number: int) -> dict[str, Any]
         values = _cell([_grid_values(parameter) for parameter in given], number)
     else:
         choice = random.Random(f"{name}/{number}")
-        values = [_draw(parameter, choice) for parameter in given]
+        if config.get("method") == "bayes":
+            from wandb_ops.local.sweeps import bayes
+
+            values = bayes.choose(given, choice, trials, number)
+        else:
+            values = [draw(parameter, choice) for parameter in given]
     chosen: dict[str, Any] = {}
     for parameter, value in zip(given, values, strict=True):
         place = chosen
@@ -241,17 +269,26 @@ def _cell(columns: list[list[Any]], number: int) -> list[Any]:
     return values[::-1]
 
 
-def _draw(parameter: Parameter, choice: random.Random) -> Any:
+def draw(parameter: Parameter, choice: random.Random) -> Any:
+    """A value as the parameter's distribution has them."""
     spec, kind = parameter.spec, parameter.distribution
     if kind == "constant":
         return spec["value"]
-    if kind in _LISTS:
+    if kind in LISTS:
         return choice.choices(spec["values"], weights=spec.get("probabilities"))[0]
     if kind == "int_uniform":
         return choice.randint(spec["min"], spec["max"])
-    plain = kind.removeprefix("q_")
-    value = _draw_number(plain, spec, choice)
-    if plain == kind:
+    return fitted(parameter, _draw_number(kind.removeprefix("q_"), spec, choice))
+
+
+def fitted(parameter: Parameter, value: float) -> Any:
+    """A number as the parameter allows it: whole, or of its steps, and within what was asked for."""
+    spec, kind = parameter.spec, parameter.distribution
+    if kind == "int_uniform":
+        return min(max(round(value), spec["min"]), spec["max"])
+    if kind in {"uniform", "log_uniform_values", "inv_log_uniform_values"}:
+        return min(max(value, spec["min"]), spec["max"])
+    if not kind.startswith("q_"):
         return value
     step = spec.get("q", 1)
     rounded = round(value / step) * step
@@ -274,5 +311,4 @@ def _draw_number(kind: str, spec: Mapping[str, Any], choice: random.Random) -> f
         low, high = math.log(low), math.log(high)
     if kind == "inv_log_uniform":
         return math.exp(-choice.uniform(low, high))
-    drawn = math.exp(choice.uniform(low, high))
-    return min(max(drawn, spec["min"]), spec["max"]) if kind.endswith("values") else drawn
+    return math.exp(choice.uniform(low, high))

@@ -2,29 +2,31 @@
 
 A trial is a set of parameters under a run id. It is written down before an agent hears of it, so an answer
 that is lost, or an agent that dies before its run begins, costs no trial: the same run id with the same
-parameters is handed out again, a few times at most.
+parameters is handed out again, a few times at most. A run that was preempted is handed out to the next agent.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local import projects
 from wandb_ops.local.errors import NotFound, Refused
-from wandb_ops.local.jsontext import loads
+from wandb_ops.local.jsontext import finite, loads
 from wandb_ops.local.names import decode_id, decode_number, encode_id, new_run_id
 from wandb_ops.local.runs import runs
-from wandb_ops.local.sweeps import sweepconfig
+from wandb_ops.local.sweeps import hyperband, sweepconfig
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
+    from wandb_ops.local.sweeps.bayes import Trial
+
 STATES = frozenset({"PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED"})
 _OVER = frozenset({"FINISHED", "CANCELED"})
+_TO_END = frozenset({"pending", "running", "preempting", "preempted"})
 #: How often a trial whose run never begins is handed out.
 MAX_GIVEN = 3
 
@@ -214,19 +216,39 @@ def run_count(db: sqlite3.Connection, sweep: Sweep) -> int:
 def best_loss(db: sqlite3.Connection, sweep: Sweep) -> float | None:
     """The best value of the sweep's metric in its runs' summaries: the lowest, or highest, by its goal."""
     metric = sweep.values.get("metric") or {}
-    name = metric.get("name")
-    if not name:
+    if not metric.get("name"):
         return None
-    found = []
-    for (text,) in db.execute(
-        "SELECT summary FROM runs WHERE project=? AND sweep=?", (sweep.project_pk, sweep.name)
-    ):
-        value = value_at(loads(text), name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found.append(float(value))
+    query = "SELECT summary FROM runs WHERE project=? AND sweep=?"
+    summaries = db.execute(query, (sweep.project_pk, sweep.name))
+    found = [value for (text,) in summaries if (value := _number_at(loads(text), metric["name"])) is not None]
     if not found:
         return None
     return max(found) if metric.get("goal") == "maximize" else min(found)
+
+
+def _number_at(summary: dict[str, Any], name: str) -> float | None:
+    return finite(value_at(summary, name))
+
+
+def _tried(db: sqlite3.Connection, sweep: Sweep) -> list[Trial]:
+    """What the sweep has tried, oldest first; a trial that is still to end has no loss."""
+    from wandb_ops.local.sweeps.bayes import Trial
+
+    metric = sweep.values["metric"]
+    sign = -1.0 if metric.get("goal") == "maximize" else 1.0
+    found = []
+    query = "SELECT config, summary, state FROM runs WHERE project=? AND sweep=? ORDER BY id"
+    for config, summary, state in db.execute(query, (sweep.project_pk, sweep.name)):
+        values = {
+            key: item["value"]
+            for key, item in loads(config).items()
+            if isinstance(item, dict) and "value" in item
+        }
+        value = None if state in _TO_END else _number_at(loads(summary), metric["name"])
+        if value is not None or state in _TO_END:
+            found.append(Trial(values, None if value is None else sign * value))
+    waiting = db.execute(f"SELECT t.config {_TRIALS} AND r.id IS NULL ORDER BY t.id", (sweep.pk,))
+    return [*found, *(Trial(json.loads(text), None) for (text,) in waiting)]
 
 
 def value_at(summary: dict[str, Any], name: str) -> Any:
@@ -343,29 +365,47 @@ def _command(
     if sweep.state == "CANCELED":
         return {"type": "exit"}
     if working:
+        for name in working & hyperband.behind(db, sweep.project_pk, sweep.name, sweep.values, value_at):
+            query = "UPDATE runs SET stop_requested=1 WHERE project=? AND name=?"
+            db.execute(query, (sweep.project_pk, name))
         stop = next(iter(sorted(working & _to_stop(db, sweep))), None)
         return {"type": "stop", "run_id": stop} if stop else None
     if sweep.state == "PAUSED":
         return None
     if sweep.state == "FINISHED":
         return {"type": "exit"}
-    trial = _waiting_trial(db, sweep, agent, silent_since) or _next_trial(db, sweep)
+    preempted = _preempted_trial(db, sweep, silent_since)
+    trial = preempted or _waiting_trial(db, sweep, agent, silent_since) or _next_trial(db, sweep)
     if trial is None:
         if sweep.values.get("method") == "custom":
             return None  # somebody may enqueue more
         _finish_when_done(db, now, sweep, silent_since)
         return {"type": "exit"}
     run, config = trial
+    if preempted:  # pending until an agent has begun it again, so that it is handed out once
+        query = "UPDATE runs SET state='pending', exitcode=NULL, stop_requested=0 WHERE project=? AND name=?"
+        db.execute(query, (sweep.project_pk, run))
+        db.execute("UPDATE sweep_trials SET given=0 WHERE sweep=? AND run=?", (sweep.pk, run))
     db.execute(
         "UPDATE sweep_trials SET agent=?, given=given+1 WHERE sweep=? AND run=?", (agent.pk, sweep.pk, run)
     )
     return {
-        "type": "run",
+        "type": "resume" if preempted else "run",
         "run_id": run,
         "args": {key: {"value": value} for key, value in json.loads(config).items()},
         "logs": [],
         "program": sweep.values.get("program"),
     }
+
+
+def _preempted_trial(db: sqlite3.Connection, sweep: Sweep, silent_since: int) -> tuple[str, str] | None:
+    """A trial whose run said that it was being preempted, and then ended in failure or fell silent."""
+    row: tuple[str, str] | None = db.execute(
+        f"SELECT t.run, t.config {_TRIALS} AND (r.state='preempted'"
+        " OR (r.state='preempting' AND r.heartbeat_at<?)) ORDER BY t.id LIMIT 1",
+        (sweep.pk, silent_since),
+    ).fetchone()
+    return row
 
 
 def _to_stop(db: sqlite3.Connection, sweep: Sweep) -> set[str]:
@@ -386,7 +426,8 @@ def _waiting_trial(
 
 
 def _next_trial(db: sqlite3.Connection, sweep: Sweep) -> tuple[str, str] | None:
-    config = sweepconfig.suggest(sweep.values, sweep.name, sweep.suggested)
+    trials = _tried(db, sweep) if sweep.values.get("method") == "bayes" else ()
+    config = sweepconfig.suggest(sweep.values, sweep.name, sweep.suggested, trials)
     if config is None:
         return None
     run = new_run_id()
@@ -399,7 +440,7 @@ def _finish_when_done(db: sqlite3.Connection, now: int, sweep: Sweep, silent_sin
     """End a sweep that has no trial left, unless one of its trials is still to come to its end."""
     going = db.execute(
         f"SELECT count(*) {_TRIALS} AND ("
-        "(r.state IN ('running','preempting') AND r.heartbeat_at>=?)"
+        "(r.state='running' AND r.heartbeat_at>=?) OR r.state IN ('preempting','preempted')"
         " OR (t.given<? AND (r.id IS NULL OR r.state='pending')))",
         (sweep.pk, silent_since, MAX_GIVEN),
     ).fetchone()[0]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local.history import lines
-from wandb_ops.local.jsontext import loads
+from wandb_ops.local.jsontext import finite, loads
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,6 +46,15 @@ def summary_columns(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(ranked[:_COLUMNS])
 
 
+def system_series(connection: sqlite3.Connection, run: Run) -> dict[str, Any]:
+    """The curves of a run's machine, as those of :func:`series`; the keys without "system." before them."""
+    texts = lines.sample(connection, run.pk, lines.EVENTS, run.events_lines, _POINTS)
+    rows = [
+        {key.removeprefix("system."): value for key, value in flatten(loads(text)).items()} for text in texts
+    ]
+    return _curves(run, rows, run.events_lines)
+
+
 def series(connection: sqlite3.Connection, run: Run) -> dict[str, Any]:
     """One run's curves.
 
@@ -56,10 +64,13 @@ def series(connection: sqlite3.Connection, run: Run) -> dict[str, Any]:
         finite is None.
     """
     texts = lines.sample(connection, run.pk, lines.HISTORY, run.history_lines, _POINTS)
+    return _curves(run, [flatten(loads(text)) for text in texts], run.history_lines)
+
+
+def _curves(run: Run, rows: Sequence[dict[str, Any]], total: int) -> dict[str, Any]:
     curves: dict[str, dict[str, list[Any]]] = {}
     begin: float | None = None
-    for number, text in enumerate(texts):
-        row = flatten(loads(text))
+    for number, row in enumerate(rows):
         stamp = row.get("_timestamp")
         if begin is None and isinstance(stamp, (int, float)):
             begin = stamp
@@ -72,11 +83,11 @@ def series(connection: sqlite3.Connection, run: Run) -> dict[str, Any]:
             curve["step"].append(row.get("_step", number))
             curve["global_step"].append(row.get("global_step"))
             curve["time"].append(elapsed if is_number(elapsed) else None)
-            curve["y"].append(value if math.isfinite(value) else None)
+            curve["y"].append(value if finite(value) is not None else None)
     return {
         "id": run.name,
         "name": run.display_name,
-        "rows": run.history_lines,
-        "shown": len(texts),
+        "rows": total,
+        "shown": len(rows),
         "curves": dict(sorted(curves.items())),
     }

@@ -20,16 +20,21 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from wandb_ops.local import projects
+from wandb_ops.local import projects, queues
+from wandb_ops.local.artifacts import artifacts
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.jsontext import loads
 from wandb_ops.local.runs import files, runs
 from wandb_ops.local.runs.runquery import RunQuery
 from wandb_ops.local.service import FILES
 from wandb_ops.local.sweeps import sweepconfig, sweeps
-from wandb_ops.local.web import chartdata
+from wandb_ops.local.web import chartdata, parallel
+from wandb_ops.local.web.access import account_of, entity_of
+from wandb_ops.local.web.artifactpages import ArtifactPages
+from wandb_ops.local.web.runpages import RunPages
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from starlette.requests import Request
@@ -44,6 +49,7 @@ _COOKIE_SECONDS = 30 * 24 * 3600
 _RUNS_SHOWN = 200
 _RUNS_CHARTED = 12
 _FILES_SHOWN = 500
+_ITEMS_SHOWN = 100
 _FORM_BYTES = 4096
 _IMAGES_SHOWN = 24
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif"})
@@ -81,6 +87,8 @@ def routes(service: Service, clock: Callable[[], float] = time.time) -> list[Bas
         Route("/{entity}", pages.guarded(pages.home)),
         Route("/{entity}/projects", pages.guarded(pages.home)),
         Route("/{entity}/launch", pages.guarded(pages.launch)),
+        *ArtifactPages(service, pages.render).routes(pages.guarded),
+        *RunPages(service, pages.render).routes(pages.guarded),
         Route("/{entity}/{project}", pages.guarded(pages.project)),
         Route("/{entity}/{project}/charts.json", pages.guarded(pages.charts)),
         Route("/{entity}/{project}/runs/{run}", pages.guarded(pages.run)),
@@ -98,7 +106,7 @@ class Pages:
         self._templates = Environment(
             loader=PackageLoader("wandb_ops.local.web"), autoescape=select_autoescape(), trim_blocks=True
         )
-        self._templates.filters.update(ago=self._ago, brief=brief, size=size, quote=_segment)
+        self._templates.filters.update(ago=self._ago, brief=brief, size=size, quote=_segment, counted=counted)
 
     def guarded(self, page: Callable[[Request], Response]) -> Callable[[Request], Any]:
         """`page`, run in a thread, for those the door admits; others are sent to `/login`."""
@@ -112,7 +120,7 @@ class Pages:
             try:
                 response = await run_in_threadpool(page, request)
             except Refused as refusal:
-                response = self._render("error.html", 404, message=str(refusal))
+                response = self.render("error.html", 404, message=str(refusal))
             response.headers.update(_HEADERS)
             return response
 
@@ -128,7 +136,7 @@ class Pages:
             target = "/"  # never send anyone to another site
         ticket = await run_in_threadpool(self._door.ticket, key) if key else None
         if ticket is None:
-            page = self._render("login.html", 401 if key else 200, wrong=bool(key), next=target)
+            page = self.render("login.html", 401 if key else 200, wrong=bool(key), next=target)
             page.headers.update(_HEADERS)
             return page
         response = RedirectResponse(target, 303, headers=_HEADERS)
@@ -137,7 +145,7 @@ class Pages:
 
     def home(self, request: Request) -> Response:
         """All projects of an entity, those with the latest news first."""
-        entity = _entity(request)
+        entity = entity_of(request)
         with self._service.store.reading() as connection:
             rows = connection.execute(
                 "SELECT p.name, count(r.id), coalesce(max(r.heartbeat_at), p.updated_at) AS news,"
@@ -146,32 +154,65 @@ class Pages:
                 " ORDER BY news DESC",
                 (entity,),
             ).fetchall()
-        others = [each for each in _account(request).entities if each != entity]
-        return self._render("projects.html", entity=entity, others=others, projects=rows)
+        others = [each for each in account_of(request).entities if each != entity]
+        return self.render("projects.html", entity=entity, others=others, projects=rows)
 
     def launch(self, request: Request) -> Response:
         """The account's launch queues."""
-        entity = _entity(request)
+        entity = entity_of(request)
         with self._service.store.reading() as connection:
-            queues = connection.execute(
+            rows = connection.execute(
                 "SELECT q.name, c.resource, c.config, q.prioritization_mode, q.created_at,"
-                " (SELECT count(*) FROM queue_items i WHERE i.queue = q.id)"
+                " (SELECT count(*) FROM queue_items i WHERE i.queue = q.id), q.id"
                 " FROM queues q JOIN projects p ON p.id = q.project"
                 " LEFT JOIN resource_configs c ON c.id = q.config WHERE p.entity=? ORDER BY q.name",
                 (entity,),
             ).fetchall()
-        shown = [(*queue[:2], json.dumps(loads(queue[2] or "{}"), indent=2), *queue[3:]) for queue in queues]
-        return self._render("launch.html", entity=entity, queues=shown)
+            shown = [
+                (
+                    *row[:2],
+                    json.dumps(loads(row[2] or "{}"), indent=2),
+                    *row[3:6],
+                    self._items(connection, row[6]),
+                )
+                for row in rows
+            ]
+        return self.render("launch.html", entity=entity, queues=shown)
+
+    def _items(self, connection: sqlite3.Connection, queue: int) -> list[dict[str, Any]]:
+        """The newest items of a queue, newest first, as the table shows them."""
+        now, crash_after = self._service.store.now(), self._service.settings.crash_after
+        shown = []
+        for pk, priority, created, error in connection.execute(
+            "SELECT id, priority, created_at, error FROM queue_items WHERE queue=? ORDER BY id DESC LIMIT ?",
+            (queue, _ITEMS_SHOWN),
+        ).fetchall():
+            item = queues.item(connection, pk)
+            spec = loads(item.run_spec)
+            image = spec.get("docker") if isinstance(spec.get("docker"), dict) else {}
+            shown.append(
+                {
+                    "number": pk,
+                    "state": queues.state(connection, now, item, crash_after),
+                    "error": json.loads(error).get("message") if error else None,
+                    "job": spec.get("job") or spec.get("uri") or image.get("docker_image") or "",
+                    "run": item.associated_run,
+                    "project": str(spec.get("project") or ""),
+                    "priority": priority,
+                    "created": created,
+                }
+            )
+        return shown
 
     def project(self, request: Request) -> Response:
         """A project's runs, newest first, and the charts of the newest."""
-        entity, name = _entity(request), request.path_params["project"]
+        entity, name = entity_of(request), request.path_params["project"]
         with self._service.store.reading() as connection:
             project = projects.get(connection, entity, name)
             page, more = self._newest(connection, project.pk, _RUNS_SHOWN)
             now = self._service.store.now()
             rows = [(run, self._state(run, now), loads(run.summary)) for run in page]
-        return self._render(
+        return self.render(
             "project.html",
             entity=entity,
             project=name,
@@ -186,12 +227,21 @@ class Pages:
         run, entity = self._run(request)
         with self._service.store.reading() as connection:
             listed = files.page(connection, run.pk, names=[], pattern=None, after=0, first=_FILES_SHOWN)
+            logged, used = (
+                [
+                    (version, home)
+                    for version, _, _ in artifacts.of_run(connection, run.pk, direction)
+                    if (home := artifacts.collection_by_pk(connection, version.sequence)) is not None
+                    and account_of(request).sees(home.entity)
+                ]
+                for direction in (artifacts.OUTPUT, artifacts.INPUT)
+            )
         wrapped = {key: item for key, item in loads(run.config).items() if not key.startswith("_")}
         config = {
             key: item.get("value", item) if isinstance(item, dict) else item for key, item in wrapped.items()
         }
         summary = {key: item for key, item in loads(run.summary).items() if not key.startswith("_")}
-        return self._render(
+        return self.render(
             "run.html",
             entity=entity,
             run=run,
@@ -200,11 +250,13 @@ class Pages:
             summary=chartdata.flatten(summary),
             files=listed,
             images=_images(listed, summary),
+            logged=logged,
+            used=used,
         )
 
     def sweep(self, request: Request) -> Response:
         """A sweep: how far it is, and its newest runs with their parameters and the metric."""
-        entity, name = _entity(request), request.path_params["project"]
+        entity, name = entity_of(request), request.path_params["project"]
         with self._service.store.reading() as connection:
             project = projects.get(connection, entity, name)
             sweep = sweeps.find(connection, project.pk, request.path_params["sweep"])
@@ -222,25 +274,30 @@ class Pages:
             }
             value = sweeps.value_at(loads(run.summary), metric["name"]) if metric else None
             rows.append((run, self._state(run, now), chartdata.flatten(config), value))
-        return self._render(
+        names = [parameter.name for parameter in sweepconfig.parameters(sweep.values)]
+        trials = [[*(config.get(key) for key in names), value] for _, _, config, value in rows]
+        goal = metric.get("goal", "minimize")
+        return self.render(
             "sweep.html",
+            chart=parallel.chart([*names, str(metric.get("name"))], trials, brief, goal) if metric else None,
             entity=entity,
             project=name,
             sweep=sweep,
             title=sweep.display_name or sweep.values.get("name") or sweep.name,
             method=sweep.values["method"],
+            config=_indented(sweep.config),
             metric=metric.get("name"),
-            goal=metric.get("goal", "minimize"),
+            goal=goal,
             best=best,
             expected=sweepconfig.expected_runs(sweep.values),
-            parameters=[parameter.name for parameter in sweepconfig.parameters(sweep.values)],
+            parameters=names,
             runs=rows,
             more=more,
         )
 
     def charts(self, request: Request) -> Response:
         """The data of the charts: of one run (`?run=`), or of the project's newest."""
-        entity, name = _entity(request), request.path_params["project"]
+        entity, name = entity_of(request), request.path_params["project"]
         with self._service.store.reading() as connection:
             wanted = request.query_params.get("run")
             if wanted:
@@ -267,7 +324,7 @@ class Pages:
         )
 
     def _run(self, request: Request) -> tuple[runs.Run, str]:
-        entity = _entity(request)
+        entity = entity_of(request)
         with self._service.store.reading() as connection:
             return runs.get(
                 connection, entity, request.path_params["project"], request.path_params["run"]
@@ -288,22 +345,14 @@ class Pages:
                 return f"{seconds // length} {unit} ago"
         return f"{seconds} s ago"
 
-    def _render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page of a template."""
         return HTMLResponse(self._templates.get_template(template).render(**values), status)
 
 
 def _project(request: Request) -> str:
     name: str = request.path_params["project"]
     return name
-
-
-def _account(request: Request) -> Account:
-    account: Account = request.state.account
-    return account
-
-
-def _entity(request: Request) -> str:
-    return _account(request).check_entity(request.path_params.get("entity"))
 
 
 def _segment(text: str) -> str:
@@ -332,6 +381,19 @@ def brief(value: Any) -> str:
         return f"<{value.get('_type', 'object')}>"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 120 else text[:119] + "…"
+
+
+def counted(count: int, word: str) -> str:
+    """So many of something."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _indented(text: str) -> str:
+    """JSON over several lines; other text, such as YAML, as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
 
 
 def size(count: int) -> str:

@@ -1,4 +1,7 @@
-"""Operations on artifacts: reading, making, changing, linking and deleting them, and their collections."""
+"""Operations on artifacts: reading, changing, linking and deleting versions.
+
+Making them is in `artifactstorage`, collections are in `collections`. The fragments of all three are here.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ fragment CollectionFields on ArtifactCollection {
     + _PROJECT
 )
 
-#: Fragments that the registries' operations end with.
+#: Fragments that the operations on registries and collections end with.
 MEMBERSHIP_FIELDS, COLLECTION_FIELDS = _MEMBERSHIP, _COLLECTION
 
 # -- versions ----------------------------------------------------------------------------------------------
@@ -266,101 +269,6 @@ query ArtifactCreatedBy($id: ID!) {
     + _PROJECT,
 )
 
-# -- making a version: every step may be repeated, because the client id is made from the content -----------
-
-CREATE_ARTIFACT = Operation(
-    name="CreateArtifact",
-    kind=Kind.UPSERT,
-    text="""
-mutation CreateArtifact($input: CreateArtifactInput!) {
-  createArtifact(input: $input) { artifact { id state digest } }
-}
-""",
-)
-
-CREATE_MANIFEST = Operation(
-    name="CreateArtifactManifest",
-    kind=Kind.UPSERT,
-    text="""
-mutation CreateArtifactManifest(
-  $artifactID: ID!, $baseArtifactID: ID, $name: String!, $digest: String!, $entityName: String!,
-  $projectName: String!, $runName: String!, $manifestType: ArtifactManifestType!, $includeUpload: Boolean!
-) {
-  createArtifactManifest(
-    input: {
-      artifactID: $artifactID, baseArtifactID: $baseArtifactID, name: $name, digest: $digest,
-      entityName: $entityName, projectName: $projectName, runName: $runName, type: $manifestType
-    }
-  ) {
-    artifactManifest {
-      id
-      file { id uploadUrl @include(if: $includeUpload) uploadHeaders @include(if: $includeUpload) }
-    }
-  }
-}
-""",
-)
-
-CREATE_FILES = Operation(
-    name="CreateArtifactFiles",
-    kind=Kind.UPSERT,
-    text="""
-mutation CreateArtifactFiles($input: CreateArtifactFilesInput!) {
-  createArtifactFiles(input: $input) {
-    files {
-      edges {
-        node {
-          storagePath
-          uploadUrl
-          uploadHeaders
-          uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } }
-          artifact { id }
-        }
-      }
-    }
-  }
-}
-""",
-)
-
-COMPLETE_MULTIPART = Operation(
-    name="CompleteMultipartUploadArtifact",
-    kind=Kind.UPSERT,
-    text="""
-mutation CompleteMultipartUploadArtifact(
-  $completeMultipartAction: CompleteMultipartAction!, $completedParts: [UploadPartsInput!]!,
-  $artifactID: ID!, $storagePath: String!, $uploadID: String!
-) {
-  completeMultipartUploadArtifact(
-    input: {
-      completeMultipartAction: $completeMultipartAction, completedParts: $completedParts,
-      artifactID: $artifactID, storagePath: $storagePath, uploadID: $uploadID
-    }
-  ) { digest }
-}
-""",
-)
-
-COMMIT_ARTIFACT = Operation(
-    name="CommitArtifact",
-    kind=Kind.UPSERT,
-    text="""
-mutation CommitArtifact($artifactID: ID!) {
-  commitArtifact(input: {artifactID: $artifactID}) { artifact { id digest } }
-}
-""",
-)
-
-USE_ARTIFACT = Operation(
-    name="UseArtifact",
-    kind=Kind.UPSERT,
-    text="""
-mutation UseArtifact($input: UseArtifactInput!) {
-  useArtifact(input: $input) { artifact { id } }
-}
-""",
-)
-
 # -- changing a version ------------------------------------------------------------------------------------
 
 UPDATE_ARTIFACT = Operation(
@@ -420,176 +328,6 @@ DELETE_ARTIFACT = Operation(
     text="""
 mutation DeleteArtifact($input: DeleteArtifactInput!) {
   deleteArtifact(input: $input) { artifact { id } }
-}
-""",
-)
-
-# -- types and collections ---------------------------------------------------------------------------------
-
-PROJECT_TYPES = Operation(
-    name="ProjectArtifactTypes",
-    kind=Kind.QUERY,
-    text="""
-query ProjectArtifactTypes($entity: String!, $project: String!, $cursor: String, $perPage: Int) {
-  project(name: $project, entityName: $entity) {
-    artifactTypes(after: $cursor, first: $perPage) {
-      edges { node { id name description createdAt } }
-      pageInfo { endCursor hasNextPage }
-    }
-  }
-}
-""",
-)
-
-PROJECT_TYPE = Operation(
-    name="ProjectArtifactType",
-    kind=Kind.QUERY,
-    text="""
-query ProjectArtifactType($entity: String!, $project: String!, $type: String!) {
-  project(name: $project, entityName: $entity) {
-    artifactType(name: $type) { id name description createdAt }
-  }
-}
-""",
-)
-
-TYPE_COLLECTIONS = Operation(
-    name="ArtifactTypeArtifactCollections",
-    kind=Kind.QUERY,
-    text="""
-query ArtifactTypeArtifactCollections(
-  $entity: String!, $project: String!, $type: String!, $cursor: String, $perPage: Int,
-  $filters: JSONString, $order: String
-) {
-  project(name: $project, entityName: $entity) {
-    artifactType(name: $type) {
-      artifactCollections(after: $cursor, first: $perPage, filters: $filters, order: $order) {
-        totalCount
-        pageInfo { endCursor hasNextPage }
-        edges { node { ...CollectionFields } }
-      }
-    }
-  }
-}
-"""
-    + _COLLECTION,
-)
-
-PROJECT_COLLECTIONS = Operation(
-    name="ProjectArtifactCollections",
-    kind=Kind.QUERY,
-    text="""
-query ProjectArtifactCollections(
-  $entity: String!, $project: String!, $cursor: String, $perPage: Int, $filters: JSONString,
-  $order: String
-) {
-  project(name: $project, entityName: $entity) {
-    artifactCollections(after: $cursor, first: $perPage, filters: $filters, order: $order) {
-      totalCount
-      pageInfo { endCursor hasNextPage }
-      edges { node { ...CollectionFields } }
-    }
-  }
-}
-"""
-    + _COLLECTION,
-)
-
-PROJECT_COLLECTION = Operation(
-    name="ProjectArtifactCollection",
-    kind=Kind.QUERY,
-    text="""
-query ProjectArtifactCollection($entity: String!, $project: String!, $type: String!, $name: String!) {
-  project(name: $project, entityName: $entity) {
-    artifactType(name: $type) { artifactCollection(name: $name) { ...CollectionFields } }
-  }
-}
-"""
-    + _COLLECTION,
-)
-
-COLLECTION_ALIASES = Operation(
-    name="ArtifactCollectionAliases",
-    kind=Kind.QUERY,
-    text="""
-query ArtifactCollectionAliases($id: ID!, $cursor: String, $perPage: Int = 1000) {
-  artifactCollection(id: $id) {
-    __typename
-    aliases(after: $cursor, first: $perPage) {
-      pageInfo { endCursor hasNextPage }
-      edges { node { id alias } }
-    }
-  }
-}
-""",
-)
-
-UPDATE_SEQUENCE = Operation(
-    name="UpdateArtifactSequence",
-    kind=Kind.UPSERT,
-    text="""
-mutation UpdateArtifactSequence($input: UpdateArtifactSequenceInput!) {
-  updateArtifactSequence(input: $input) { artifactCollection { __typename id } }
-}
-""",
-)
-
-UPDATE_PORTFOLIO = Operation(
-    name="UpdateArtifactPortfolio",
-    kind=Kind.UPSERT,
-    text="""
-mutation UpdateArtifactPortfolio($input: UpdateArtifactPortfolioInput!) {
-  updateArtifactPortfolio(input: $input) { artifactCollection { __typename id } }
-}
-""",
-)
-
-MOVE_SEQUENCE = Operation(
-    name="UpdateArtifactSequenceType",
-    kind=Kind.UPSERT,
-    text="""
-mutation UpdateArtifactSequenceType($input: MoveArtifactSequenceInput!) {
-  moveArtifactSequence(input: $input) { artifactCollection { __typename id } }
-}
-""",
-)
-
-ADD_COLLECTION_TAGS = Operation(
-    name="AddArtifactCollectionTags",
-    kind=Kind.UPSERT,
-    text="""
-mutation AddArtifactCollectionTags($input: CreateArtifactCollectionTagAssignmentsInput!) {
-  createArtifactCollectionTagAssignments(input: $input) { tags { id name } }
-}
-""",
-)
-
-DELETE_COLLECTION_TAGS = Operation(
-    name="DeleteArtifactCollectionTags",
-    kind=Kind.UPSERT,
-    text="""
-mutation DeleteArtifactCollectionTags($input: DeleteArtifactCollectionTagAssignmentsInput!) {
-  deleteArtifactCollectionTagAssignments(input: $input) { success }
-}
-""",
-)
-
-DELETE_SEQUENCE = Operation(
-    name="DeleteArtifactSequence",
-    kind=Kind.MUTATION,
-    text="""
-mutation DeleteArtifactSequence($id: ID!) {
-  deleteArtifactSequence(input: {artifactSequenceID: $id}) { artifactCollection { __typename state } }
-}
-""",
-)
-
-DELETE_PORTFOLIO = Operation(
-    name="DeleteArtifactPortfolio",
-    kind=Kind.MUTATION,
-    text="""
-mutation DeleteArtifactPortfolio($id: ID!) {
-  deleteArtifactPortfolio(input: {artifactPortfolioID: $id}) { artifactCollection { __typename state } }
 }
 """,
 )

@@ -25,6 +25,28 @@ query RunHistoryCounts($entity: String!, $project: String!, $run: String!) {
 """,
 )
 
+COUNTS_AND_EXPORTS: Final = Operation(
+    name="RunHistorySources",
+    kind=Kind.QUERY,
+    text="""
+query RunHistorySources($entity: String!, $project: String!, $run: String!, $liveKeys: [String!]!) {
+  project(name: $project, entityName: $entity) {
+    run(name: $run) {
+      id
+      state
+      heartbeatAt
+      historyLineCount
+      historyKeys
+      parquetHistory(liveKeys: $liveKeys) {
+        parquetUrls
+        liveData
+      }
+    }
+  }
+}
+""",
+)
+
 EVENTS_COUNT: Final = Operation(
     name="RunEventsCount",
     kind=Kind.QUERY,
@@ -43,6 +65,7 @@ query RunEventsCount($entity: String!, $project: String!, $run: String!) {
 HISTORY_PAGE: Final = Operation(
     name="HistoryPage",
     kind=Kind.QUERY,
+    long_integers=False,  # rows are texts
     text="""
 query HistoryPage(
   $entity: String!, $project: String!, $run: String!,
@@ -60,6 +83,7 @@ query HistoryPage(
 FULL_HISTORY: Final = Operation(
     name="RunFullHistory",
     kind=Kind.QUERY,
+    long_integers=False,  # rows are texts
     text="""
 query RunFullHistory($entity: String!, $project: String!, $run: String!, $samples: Int) {
   project(name: $project, entityName: $entity) {
@@ -74,6 +98,8 @@ query RunFullHistory($entity: String!, $project: String!, $run: String!, $sample
 FULL_EVENTS: Final = Operation(
     name="RunFullHistory",
     kind=Kind.QUERY,
+    long_integers=False,  # rows are texts
+    max_bytes=512 << 20,  # W&B has no way to ask for a part of them
     text="""
 query RunFullHistory($entity: String!, $project: String!, $run: String!, $samples: Int) {
   project(name: $project, entityName: $entity) {

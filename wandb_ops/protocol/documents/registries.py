@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wandb_ops.protocol.documents.artifacts import COLLECTION_FIELDS, MEMBERSHIP_FIELDS
+from wandb_ops.protocol.documents.teams import TEAM_FIELDS
 from wandb_ops.protocol.graphql import Operation
 from wandb_ops.transport.retry import Kind
 
@@ -147,6 +148,71 @@ DELETE_REGISTRY = Operation(
     text="""
 mutation DeleteRegistry($id: String!) {
   deleteModel(input: {id: $id}) { success }
+}
+""",
+)
+
+GET_USER_MEMBERS = Operation(
+    name="RegistryUserMembers",
+    kind=Kind.QUERY,
+    text="""
+query RegistryUserMembers($project: String!, $entity: String!) {
+  project(name: $project, entityName: $entity) {
+    members { id name username email role { name } }
+  }
+}
+""",
+)
+
+GET_TEAM_MEMBERS = Operation(
+    name="RegistryTeamMembers",
+    kind=Kind.QUERY,
+    text="""
+query RegistryTeamMembers($project: String!, $entity: String!) {
+  project(name: $project, entityName: $entity) {
+    teamMembers { team { ...TeamFields } role { name } }
+  }
+}
+"""
+    + TEAM_FIELDS,
+)
+
+CREATE_MEMBERS = Operation(
+    name="CreateRegistryMembers",
+    kind=Kind.MUTATION,
+    text="""
+mutation CreateRegistryMembers($input: CreateProjectMembersInput!) {
+  result: createProjectMembers(input: $input) { success }
+}
+""",
+)
+
+DELETE_MEMBERS = Operation(
+    name="DeleteRegistryMembers",
+    kind=Kind.MUTATION,
+    text="""
+mutation DeleteRegistryMembers($input: DeleteProjectMembersInput!) {
+  result: deleteProjectMembers(input: $input) { success }
+}
+""",
+)
+
+UPDATE_USER_MEMBER = Operation(
+    name="UpdateUserRegistryRole",
+    kind=Kind.UPSERT,
+    text="""
+mutation UpdateUserRegistryRole($input: UpdateProjectMemberInput!) {
+  result: updateProjectMember(input: $input) { success }
+}
+""",
+)
+
+UPDATE_TEAM_MEMBER = Operation(
+    name="UpdateTeamRegistryRole",
+    kind=Kind.UPSERT,
+    text="""
+mutation UpdateTeamRegistryRole($input: UpdateProjectTeamMemberInput!) {
+  result: updateProjectTeamMember(input: $input) { success }
 }
 """,
 )

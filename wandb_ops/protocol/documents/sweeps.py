@@ -179,3 +179,19 @@ mutation EnqueueSweepRun($id: ID!, $config: JSONString!, $displayName: String) {
 }
 """,
 )
+
+#: Without an id it makes a sweep each time it is sent; the protocol has no id of the caller's choice.
+CREATE_SWEEP: Final = Operation(
+    name="UpsertSweep",
+    kind=Kind.MUTATION,
+    text="""
+mutation UpsertSweep($entity: String!, $project: String!, $config: String!, $displayName: String) {
+  upsertSweep(
+    input: {entityName: $entity, projectName: $project, config: $config, displayName: $displayName}
+  ) {
+    sweep { name }
+    configValidationWarnings
+  }
+}
+""",
+)

@@ -5,29 +5,34 @@ from __future__ import annotations
 from wandb_ops.protocol.graphql import Operation
 from wandb_ops.transport.retry import Kind
 
+TEAM_FIELDS = """
+fragment TeamFields on Entity {
+  id
+  name
+  available
+  photoUrl
+  readOnly
+  readOnlyAdmin
+  isTeam
+  entityType
+  privateOnly
+  storageBytes
+  codeSavingEnabled
+  defaultAccess
+  isPaid
+  members { id admin pending email username name photoUrl accountType apiKey }
+}
+"""
+
 GET_TEAM = Operation(
     name="GetTeamEntity",
     kind=Kind.QUERY,
     text="""
 query GetTeamEntity($name: String!) {
-  entity(name: $name) {
-    id
-    name
-    available
-    photoUrl
-    readOnly
-    readOnlyAdmin
-    isTeam
-    entityType
-    privateOnly
-    storageBytes
-    codeSavingEnabled
-    defaultAccess
-    isPaid
-    members { id admin pending email username name photoUrl accountType apiKey }
-  }
+  entity(name: $name) { ...TeamFields }
 }
-""",
+"""
+    + TEAM_FIELDS,
 )
 
 CREATE_TEAM = Operation(

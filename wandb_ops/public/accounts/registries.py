@@ -8,6 +8,7 @@ from wandb_ops.errors import GraphQLError, NotFoundError, UsageError
 from wandb_ops.protocol.documents import registries as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.public.accounts.registry_filters import PREFIX
+from wandb_ops.public.accounts.registry_members import RegistryMembers
 from wandb_ops.public.accounts.registry_search import PER_PAGE, RegistryCollections, RegistryVersions
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _LONGEST = 128
 _FORBIDDEN = frozenset("/\\#?%:\r\n")
 
 
-class Registry:
+class Registry(RegistryMembers):
     """A registry. Changes to name, description, visibility and types are local until `save()`.
 
     Args:

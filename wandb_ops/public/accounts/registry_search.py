@@ -1,7 +1,4 @@
-"""`Registries`, and the collections and versions in them: lists that narrow step by step.
-
-api.registries(filter={"name": {"$regex": "model"}}).collections(filter={"tag": "prod"}).versions()
-"""
+"""The collections and versions in registries: lists that narrow step by step."""
 
 from __future__ import annotations
 
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from wandb_ops.protocol.graphql import Operation
-    from wandb_ops.public.accounts.registries import Registry
     from wandb_ops.transport.session import Transport
 
     Filter = Mapping[str, Any]
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PER_PAGE = 100
-_NO_START = "start= does not go with an order of what the list comes from"
+NO_START = "start= does not go with an order of what the list comes from"
 
 
 def fetch_page(
@@ -94,11 +90,11 @@ class ChainedCollections(Chained[ArtifactCollection]):
     ) -> Chained[Artifact]:
         """The versions in these collections; arguments as for `Registries.versions`."""
         if start is not None:
-            raise UsageError(_NO_START)
-        return _versions_of(self._transport, self.organization, self, filter, order, per_page)
+            raise UsageError(NO_START)
+        return versions_of(self._transport, self.organization, self, filter, order, per_page)
 
 
-def _versions_of(
+def versions_of(
     transport: Transport,
     organization: str,
     collections: Iterable[ArtifactCollection],
@@ -112,123 +108,6 @@ def _versions_of(
             yield RegistryVersions(transport, organization, registry, named, filter, order, per_page)
 
     return Chained(lists)
-
-
-class Registries(Paginator["Registry"]):
-    """The registries of an organisation: iterate, index, slice, or go on to what is in them.
-
-    Args:
-        transport: How to reach the server.
-        organization: Its name.
-        filter: By `id`, `name`, `description`, `created_at`, `updated_at`; names with or without
-            `wandb-registry-`, patterns with it where they name the beginning.
-        order: + or - and `name`, `created_at` or `updated_at`.
-        per_page: Registries per request.
-        start: `cursor` of an earlier list, to go on from there.
-
-    Raises:
-        UsageError: The filter or the order is not what the server would understand.
-        NotFoundError: On first use: there is no such organisation.
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        organization: str,
-        filter: Filter | None = None,
-        order: str | None = None,
-        per_page: int = PER_PAGE,
-        start: str | None = None,
-    ) -> None:
-        self._transport = transport
-        self.organization = organization
-        self._sent = filters.to_json(filter, filters.REGISTRIES)
-        self.filter = dict(filter or {})
-        self.order = filters.check_order(order)
-        super().__init__(per_page=per_page, start=start, where=f"registries of {organization}")
-
-    def collections(
-        self,
-        filter: Filter | None = None,
-        order: str | None = None,
-        per_page: int = PER_PAGE,
-        start: str | None = None,
-    ) -> RegistryCollections | ChainedCollections:
-        """The collections in these registries.
-
-        Args:
-            filter: By `name`, `tag`, `description`, `created_at`, `updated_at`.
-            order: + or - and `name`, `created_at` or `updated_at`; within each registry where these are
-                ordered.
-            per_page: Collections per request.
-            start: `cursor` of an earlier list, to go on from there.
-        """
-        transport, organization = self._transport, self.organization
-        if self.order is None:
-            return RegistryCollections(transport, organization, self.filter, filter, order, per_page, start)
-        if start is not None:
-            raise UsageError(_NO_START)
-
-        def lists() -> Iterator[RegistryCollections]:
-            for each in self:
-                found = {"name": each.full_name}
-                yield RegistryCollections(transport, organization, found, filter, order, per_page)
-
-        return ChainedCollections(transport, organization, lists)
-
-    def versions(
-        self,
-        filter: Filter | None = None,
-        order: str | None = None,
-        per_page: int = PER_PAGE,
-        start: str | None = None,
-    ) -> RegistryVersions | Chained[Artifact]:
-        """The versions in these registries.
-
-        Args:
-            filter: By `tag`, `alias`, `version`, `metadata.KEY`, `created_at`, `updated_at`.
-            order: + or - and `created_at`, `artifact_size` or `linked_at`; organisations with W&B's advanced
-                search only.
-            per_page: Versions per request.
-            start: `cursor` of an earlier list, to go on from there.
-
-        Raises:
-            UnsupportedServer: An order was asked for and the organisation has no advanced search.
-        """
-        transport, organization = self._transport, self.organization
-        if self.order is None:
-            return RegistryVersions(
-                transport, organization, self.filter, None, filter, order, per_page, start
-            )
-        if start is not None:
-            raise UsageError(_NO_START)
-
-        def lists() -> Iterator[RegistryVersions]:
-            for each in self:
-                found = {"name": each.full_name}
-                yield RegistryVersions(transport, organization, found, None, filter, order, per_page)
-
-        return Chained(lists)
-
-    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        variables = {
-            "organization": self.organization,
-            "filters": self._sent,
-            "order": self.order,
-            "cursor": cursor,
-            "perPage": per_page,
-        }
-        return fetch_page(self._transport, documents.GET_REGISTRIES, "projects", variables)
-
-    def _convert(self, nodes: list[dict[str, Any]]) -> list[Registry]:
-        from wandb_ops.public.accounts.registries import Registry
-
-        # The organisation's entity may own projects that are none.
-        found = [node for node in nodes if node["name"].startswith(filters.PREFIX)]
-        return [Registry(self._transport, self.organization, node) for node in found]
-
-    def __repr__(self) -> str:
-        return f"<Registries {self.organization}>"
 
 
 class RegistryCollections(SizedPaginator[ArtifactCollection]):
@@ -278,8 +157,8 @@ class RegistryCollections(SizedPaginator[ArtifactCollection]):
                 start,
             )
         if start is not None:
-            raise UsageError(_NO_START)
-        return _versions_of(self._transport, self.organization, self, filter, order, per_page)
+            raise UsageError(NO_START)
+        return versions_of(self._transport, self.organization, self, filter, order, per_page)
 
     def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
         variables = {

@@ -116,9 +116,12 @@ class Team(Attrs):
 
     def __init__(self, transport: Transport, name: str, attrs: Mapping[str, Any] | None = None) -> None:
         self._transport = transport
-        self._attrs = dict(attrs or {})
+        self._attrs = {}
         self.name = name
-        self.load()
+        if attrs:
+            self._take(attrs)
+        else:
+            self.load()
 
     @classmethod
     def create(cls, api: AccountMethods, team: str, admin_username: str | None = None) -> Self:
@@ -200,10 +203,12 @@ class Team(Attrs):
             data = execute(self._transport, documents.GET_TEAM, {"name": self.name}, where=self._where)
             if not data.get("entity"):
                 raise NotFoundError("There is no such team", where=self.name)
-            node = dict(data["entity"])
-            node["members"] = [Member(self._transport, self.name, each) for each in node["members"]]
-            self._attrs = node
+            self._take(data["entity"])
         return self._attrs
+
+    def _take(self, node: Mapping[str, Any]) -> None:
+        members = [Member(self._transport, self.name, each) for each in node["members"]]
+        self._attrs = {**node, "members": members}
 
     @property
     def _where(self) -> str:

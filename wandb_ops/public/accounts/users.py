@@ -23,11 +23,11 @@ class User(Attrs):
     Args:
         attrs: Its node.
         transport: How to reach the server for what the node does not hold.
-        own: Whether it is the account of the API key in use.
+        own: The `Api` whose key is this account's; None for everyone else.
     """
 
     def __init__(
-        self, attrs: dict[str, Any], transport: Transport | None = None, *, own: bool = False
+        self, attrs: dict[str, Any], transport: Transport | None = None, *, own: Api | None = None
     ) -> None:
         self._attrs = dict(attrs)
         self._transport = transport
@@ -86,12 +86,10 @@ class User(Attrs):
     @property
     def user_api(self) -> Api | None:
         """An `Api` with this user's own key; None for everyone but the user of the key in use."""
-        if not self._own or self._transport is None:
+        if self._own is None:
             return None
-        from wandb_ops.public.api import Api
-
-        settings = self._transport.settings
-        return Api(overrides={"base_url": settings.base_url}, api_key=settings.api_key)
+        settings = self._own.transport.settings
+        return type(self._own)(overrides={"base_url": settings.base_url}, api_key=settings.api_key)
 
     # -- API keys ------------------------------------------------------------------------------------------
 
@@ -121,7 +119,7 @@ class User(Attrs):
             GraphQLError: The server refused.
         """
         transport = self._reach()
-        if not self._own:
+        if self._own is None:
             data = execute(transport, documents.GET_DEFAULT_ENTITY, {}, where="viewer")
             if (data.get("viewer") or {}).get("id") != self.id:
                 raise UsageError(f"A key of {self.username} can only be made with a key of {self.username}")
@@ -160,7 +158,7 @@ class User(Attrs):
 
     def _keys(self) -> list[dict[str, Any]]:
         transport = self._reach()
-        if self._own:
+        if self._own is not None:
             data = execute(transport, documents.GET_API_KEYS, {}, where=self._where)
             nodes = [data.get("viewer") or {}]
         else:

@@ -98,6 +98,11 @@ class ArtifactAttributes:
             )
         return self._node
 
+    def _need_transport(self) -> Transport:
+        self._known()
+        assert self._transport is not None
+        return self._transport
+
     # -- what it is ----------------------------------------------------------------------------------------
 
     @property
@@ -185,6 +190,32 @@ class ArtifactAttributes:
     def is_draft(self) -> bool:
         """Whether it is not logged yet."""
         return self.state == "PENDING"
+
+    @property
+    def digest_algorithm(self) -> str:
+        """How `digest` is made."""
+        return "MANIFEST_MD5"
+
+    @property
+    def incremental(self) -> bool:
+        """Whether several runs write the version together; never, here."""
+        return False
+
+    @property
+    def use_as(self) -> str | None:
+        """None; deprecated."""
+        return None
+
+    def json_encode(self) -> dict[str, Any]:
+        """What names the version in a run's config or a job's inputs."""
+        return {
+            "_type": "artifactVersion",
+            "_version": "v0",
+            "id": self.id,
+            "version": self.source_version,
+            "sequenceName": self._source()["name"],
+            "usedAs": self.use_as,
+        }
 
     @property
     def commit_hash(self) -> str:

@@ -1,132 +1,25 @@
-"""Types and collections of artifacts, and the lists of versions in a collection or of a run."""
+"""Collections of artifacts: one, and those of a project."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import AmbiguousOutcome, NotFoundError, UsageError
-from wandb_ops.protocol.documents import artifacts as documents
+from wandb_ops.protocol.documents import collections as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page, paginate
-from wandb_ops.public.artifacts.artifacts import Artifact, source_path
 from wandb_ops.public.artifacts.attributes import check_labels
-from wandb_ops.public.artifacts.paths import ArtifactPath, check_name
-from wandb_ops.public.paginator import Paginator, SizedPaginator
+from wandb_ops.public.artifacts.paths import check_name
+from wandb_ops.public.artifacts.versions import Artifacts
+from wandb_ops.public.paginator import SizedPaginator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from wandb_ops.public.runs.run import Run
     from wandb_ops.transport.session import Transport
 
 _ALIASES_PER_PAGE = 1000
-
-
-class ArtifactType:
-    """A type of artifacts in a project.
-
-    Raises:
-        NotFoundError: There is no such type.
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        entity: str,
-        project: str,
-        type_name: str,
-        attrs: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._transport = transport
-        self.entity = entity
-        self.project = project
-        self.type = type_name
-        self._attrs = dict(attrs) if attrs is not None else self.load()
-
-    def load(self) -> dict[str, Any]:
-        """The type's node, asked for anew."""
-        where = f"{self.entity}/{self.project}"
-        variables = {"entity": self.entity, "project": self.project, "type": self.type}
-        data = execute(self._transport, documents.PROJECT_TYPE, variables, where=where)
-        node = (data.get("project") or {}).get("artifactType")
-        if not node:
-            raise NotFoundError(f"There is no artifact type {self.type!r}", where=where)
-        self._attrs = dict(node)
-        return self._attrs
-
-    @property
-    def id(self) -> str:
-        """The server's identifier."""
-        return str(self._attrs["id"])
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self._attrs["name"])
-
-    @property
-    def description(self) -> str | None:
-        """Free text."""
-        return self._attrs.get("description")
-
-    @property
-    def created_at(self) -> str:
-        """When it was made, ISO 8601."""
-        return str(self._attrs["createdAt"])
-
-    def collections(
-        self,
-        filters: Mapping[str, Any] | None = None,
-        order: str | None = None,
-        per_page: int = 50,
-        start: str | None = None,
-    ) -> ArtifactCollections:
-        """The collections of this type; arguments as for `ArtifactCollections`."""
-        return ArtifactCollections(
-            self._transport,
-            self.entity,
-            self.project,
-            self.type,
-            filters=filters,
-            order=order,
-            per_page=per_page,
-            start=start,
-        )
-
-    def collection(self, name: str) -> ArtifactCollection:
-        """One collection of this type."""
-        return ArtifactCollection(self._transport, self.entity, self.project, name, self.type)
-
-    def __repr__(self) -> str:
-        return f"<ArtifactType {self.type}>"
-
-
-class ArtifactTypes(Paginator[ArtifactType]):
-    """The artifact types of a project: iterate, index, slice."""
-
-    def __init__(
-        self, transport: Transport, entity: str, project: str, per_page: int = 50, start: str | None = None
-    ) -> None:
-        self._transport = transport
-        self.entity = entity
-        self.project = project
-        super().__init__(per_page=per_page, start=start, where=f"artifact types of {entity}/{project}")
-
-    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        variables = {"entity": self.entity, "project": self.project, "cursor": cursor, "perPage": per_page}
-        data = execute(self._transport, documents.PROJECT_TYPES, variables, where=self._where)
-        if data.get("project") is None:
-            raise NotFoundError("There is no such project", where=f"{self.entity}/{self.project}")
-        return connection_page(data["project"]["artifactTypes"], where=self._where)
-
-    def _convert(self, nodes: list[dict[str, Any]]) -> list[ArtifactType]:
-        return [
-            ArtifactType(self._transport, self.entity, self.project, node["name"], node) for node in nodes
-        ]
-
-    def __repr__(self) -> str:
-        return f"<ArtifactTypes {self.entity}/{self.project}>"
 
 
 class ArtifactCollection:
@@ -345,118 +238,3 @@ class ArtifactCollections(SizedPaginator[ArtifactCollection]):
 
     def __repr__(self) -> str:
         return f"<ArtifactCollections {self.entity}/{self.project} ({len(self)})>"
-
-
-class Artifacts(SizedPaginator[Artifact]):
-    """The versions of a collection, newest first: iterate, index, slice, `len()`.
-
-    Args:
-        filters: MongoDB's query language; None is the committed versions.
-        order: + or - and a key, such as "+createdAt".
-        per_page: Versions per request.
-        tags: Only versions that have all of these.
-        start: `cursor` of an earlier result, to go on from there.
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        entity: str,
-        project: str,
-        collection_name: str,
-        type: str,
-        filters: Mapping[str, Any] | None = None,
-        order: str | None = None,
-        per_page: int = 50,
-        tags: Iterable[str] | str | None = None,
-        start: str | None = None,
-    ) -> None:
-        self._transport = transport
-        self.entity = entity
-        self.project = project
-        self.collection_name = collection_name
-        self.type = type
-        self.filters = {"state": "COMMITTED"} if filters is None else dict(filters)
-        self.order = order
-        self.tags = check_labels("tags", tags or [])
-        where = f"versions of {entity}/{project}/{collection_name}"
-        super().__init__(per_page=per_page, start=start, where=where)
-
-    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        variables = {
-            "entity": self.entity,
-            "project": self.project,
-            "type": self.type,
-            "collection": self.collection_name,
-            "cursor": cursor,
-            "perPage": per_page,
-            "order": self.order,
-            "filters": json.dumps(self.filters),
-        }
-        data = execute(self._transport, documents.PROJECT_ARTIFACTS, variables, where=self._where)
-        collection = ((data.get("project") or {}).get("artifactType") or {}).get("artifactCollection")
-        if not collection:
-            raise NotFoundError(
-                f"There is no artifact collection of type {self.type!r}",
-                where=f"{self.entity}/{self.project}/{self.collection_name}",
-            )
-        found = collection["artifacts"] or {}
-        for edge in found.get("edges") or ():
-            if edge and edge.get("node"):
-                edge["node"] = {**edge["node"], "version": edge["version"]}
-        # The server counts all versions; it is not asked for tags.
-        return connection_page(found, where=self._where, total=None if self.tags else found.get("totalCount"))
-
-    def _convert(self, nodes: list[dict[str, Any]]) -> list[Artifact]:
-        wanted = set(self.tags)
-        return [
-            Artifact._of_node(
-                self._transport,
-                ArtifactPath(self.entity, self.project, f"{self.collection_name}:{node['version']}"),
-                node,
-            )
-            for node in nodes
-            if wanted <= {tag["name"] for tag in node.get("tags") or ()}
-        ]
-
-    def __repr__(self) -> str:
-        return f"<Artifacts {self.entity}/{self.project}/{self.collection_name} ({len(self)})>"
-
-
-class RunArtifacts(SizedPaginator[Artifact]):
-    """The versions that a run logged or used: iterate, index, slice, `len()`."""
-
-    def __init__(
-        self,
-        run: Run,
-        mode: Literal["logged", "used"] = "logged",
-        per_page: int = 50,
-        start: str | None = None,
-    ) -> None:
-        if mode not in {"logged", "used"}:
-            raise UsageError(f"mode is 'logged' or 'used', not {mode!r}")
-        self.run = run
-        self.mode = mode
-        super().__init__(per_page=per_page, start=start, where=f"{mode} artifacts of {'/'.join(run.path)}")
-
-    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        operation = documents.RUN_OUTPUT_ARTIFACTS if self.mode == "logged" else documents.RUN_INPUT_ARTIFACTS
-        variables = {
-            "entity": self.run.entity,
-            "project": self.run.project,
-            "run": self.run.id,
-            "cursor": cursor,
-            "perPage": per_page,
-        }
-        data = execute(self.run._transport, operation, variables, where=self._where)
-        node = (data.get("project") or {}).get("run")
-        if node is None:
-            raise NotFoundError("There is no such run", where="/".join(self.run.path))
-        found = node["artifacts"] or {}
-        return connection_page(found, where=self._where, total=found.get("totalCount"))
-
-    def _convert(self, nodes: list[dict[str, Any]]) -> list[Artifact]:
-        return [Artifact._of_node(self.run._transport, source_path(node), node) for node in nodes]
-
-    def __repr__(self) -> str:
-        return f"<RunArtifacts {'/'.join(self.run.path)} {self.mode} ({len(self)})>"

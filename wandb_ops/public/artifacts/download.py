@@ -6,22 +6,27 @@ Every name is checked before the first byte is asked for, so that a manifest wit
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from wandb_ops.errors import ChecksumMismatch, NotFoundError, ProtocolError, UsageError
+from wandb_ops.errors import ChecksumMismatch, Error, NotFoundError, ProtocolError, UsageError
 from wandb_ops.protocol.documents.artifacts import FILE_URLS
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.manifest import md5_of_file
 from wandb_ops.protocol.storage import safe_path
 from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, referenced
+from wandb_ops.public.artifacts.objectstores import STORES, fetch_object
+from wandb_ops.public.artifacts.references import local_path
+from wandb_ops.redaction import safe_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     from wandb_ops.protocol.manifest import Entry
@@ -33,6 +38,15 @@ _WORKERS = 16
 _BATCH = 500  # files whose addresses are asked for at once: they are good for a while only
 _DEEPEST = 8
 _PIECE = 1 << 20
+_PART = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """An entry, as it is named in its artifact, and where it is to lie."""
+
+    entry: Entry
+    path: Path
 
 
 def download_entries(
@@ -41,7 +55,6 @@ def download_entries(
     root: Path,
     *,
     allow_missing_references: bool,
-    depth: int = 0,
 ) -> list[Path]:
     """Save entries below `root`; what is there already with the right content stays. Returns the paths.
 
@@ -51,42 +64,98 @@ def download_entries(
         NotFoundError: A file, or what a reference leads to, is gone.
         UsageError: A reference leads where this client cannot go.
     """
-    targets = [(entry, safe_path(root, entry.path)) for entry in entries]
-    files = [(entry, path) for entry, path in targets if entry.ref is None]
+    jobs = [_Job(entry, safe_path(root, entry.path)) for entry in entries]
+    gone: set[Path] = set()
     with ThreadPoolExecutor(_WORKERS, "wandb-ops-download") as pool:
+        _Download(artifact, pool, gone if allow_missing_references else None).run(jobs)
+    return [job.path for job in jobs if job.path not in gone]
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    """Saves entries of one artifact; `gone` takes what is missing, or is None when that is an error."""
+
+    artifact: Artifact
+    pool: ThreadPoolExecutor
+    gone: set[Path] | None
+    depth: int = 0
+
+    def run(self, jobs: Sequence[_Job]) -> None:
+        files = [job for job in jobs if job.entry.ref is None]
         for start in range(0, len(files), _BATCH):
-            missing = [
-                item
-                for item, there in zip(
-                    files[start : start + _BATCH],
-                    pool.map(lambda item: _is_there(*item), files[start : start + _BATCH]),
-                    strict=True,
-                )
-                if not there
-            ]
-            urls = _urls(artifact, [entry for entry, _ in missing])
-            futures = [
-                pool.submit(_fetch, artifact, entry, path, urls[entry.path]) for entry, path in missing
-            ]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
-    gone = set()
-    for entry, path in targets:
-        if entry.ref is None:
-            continue
+            self._files(files[start : start + _BATCH])
+        elsewhere: dict[str, list[_Job]] = {}
+        outside = []
+        for job in jobs:
+            address = urlsplit(job.entry.ref or "")
+            if address.scheme == ARTIFACT_SCHEME:
+                elsewhere.setdefault(address.netloc, []).append(job)
+            elif job.entry.ref is not None:
+                outside.append(job)
+        self._all([partial(self._outside, job) for job in outside])
+        for group in elsewhere.values():
+            self._artifact(group)
+
+    def _all(self, calls: Sequence[Callable[[], None]]) -> None:
+        """All of them at once; the first failure ends those that did not begin yet."""
+        futures = [self.pool.submit(call) for call in calls]
         try:
-            _fetch_reference(artifact, entry, path, depth)
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+    def _files(self, jobs: Sequence[_Job]) -> None:
+        there = self.pool.map(lambda job: _is_there(job.entry, job.path), jobs)
+        missing = [job for job, found in zip(jobs, there, strict=True) if not found]
+        urls = _urls(self.artifact, [job.entry for job in missing])
+        calls = []
+        for job in missing:
+            url = urls.get(job.entry.path)
+            if url:
+                calls.append(partial(_fetch, self.artifact, job.entry, job.path, url))
+                continue
+            lost = _lost(self.artifact, job.entry)
+            if not self.depth:
+                raise lost
+            self._missing(job, lost)
+        self._all(calls)
+
+    def _missing(self, job: _Job, error: Error) -> None:
+        """What a reference leads to is not there."""
+        if self.gone is None:
+            raise error
+        logger.warning("%s: %s", self.artifact._where, error)
+        self.gone.add(job.path)
+
+    def _outside(self, job: _Job) -> None:
+        try:
+            _fetch_reference(self.artifact, job.entry, job.path)
         except (NotFoundError, UsageError) as error:
-            if not allow_missing_references:
-                raise
-            logger.warning("%s: %s", artifact._where, error)
-            gone.add(path)
-    return [path for _, path in targets if path not in gone]
+            self._missing(job, error)
+
+    def _artifact(self, jobs: Sequence[_Job]) -> None:
+        """References into one other artifact: it is looked up once."""
+        if self.depth >= _DEEPEST:
+            raise UsageError(
+                f"References lead on and on: {_DEEPEST} were followed",
+                where=f"{self.artifact._where}/{jobs[0].entry.path}",
+            )
+        found: list[_Job] = []
+        other: Artifact | None = None
+        for job in jobs:
+            try:
+                if other is None:
+                    other, name = referenced(self.artifact, job.entry.ref or "")
+                else:
+                    name = urlsplit(job.entry.ref or "").path.lstrip("/")
+                found.append(_Job(other.get_entry(name)._entry, job.path))
+            except (NotFoundError, UsageError) as error:
+                self._missing(job, error)
+        if other is not None:
+            _Download(other, self.pool, self.gone, self.depth + 1).run(found)
 
 
 def _is_there(entry: Entry, path: Path) -> bool:
@@ -95,8 +164,25 @@ def _is_there(entry: Entry, path: Path) -> bool:
     return md5_of_file(path) == entry.digest
 
 
+def file_urls(artifact: Artifact, entries: Sequence[Entry]) -> dict[str, str]:
+    """Where the bytes of each of these files are: signed addresses, by path, good for a while.
+
+    Raises:
+        NotFoundError: The artifact, or one of the files, is gone.
+    """
+    urls = _urls(artifact, entries)
+    for entry in entries:
+        if not urls.get(entry.path):
+            raise _lost(artifact, entry)
+    return urls
+
+
+def _lost(artifact: Artifact, entry: Entry) -> NotFoundError:
+    return NotFoundError(f"The server does not have the file {entry.path!r}", where=artifact._where)
+
+
 def _urls(artifact: Artifact, entries: Sequence[Entry]) -> dict[str, str]:
-    """Where each file's bytes are."""
+    """As `file_urls`, of those that the server has."""
     if not entries:
         return {}
     variables = {
@@ -110,7 +196,7 @@ def _urls(artifact: Artifact, entries: Sequence[Entry]) -> dict[str, str]:
                 "birthArtifactID": entry.birth_artifact_id,
                 "size": entry.size,
             }
-            for entry in entries
+            for entry in {entry.path: entry for entry in entries}.values()  # several may refer to one
         ],
     }
     data = execute(artifact._need_transport(), FILE_URLS, variables, where=artifact._where)
@@ -119,11 +205,12 @@ def _urls(artifact: Artifact, entries: Sequence[Entry]) -> dict[str, str]:
         raise NotFoundError("There is no such artifact any more", where=artifact._where)
     if (found.get("pageInfo") or {}).get("hasNextPage"):
         raise ProtocolError("The server gave only some of the files' addresses", where=artifact._where)
-    urls = {edge["node"]["name"]: edge["node"]["directUrl"] for edge in found["edges"] if edge.get("node")}
-    for entry in entries:
-        if not urls.get(entry.path):
-            raise NotFoundError(f"The server does not have the file {entry.path!r}", where=artifact._where)
-    return urls
+    return {edge["node"]["name"]: edge["node"]["directUrl"] for edge in found["edges"] if edge.get("node")}
+
+
+def is_part(path: Path) -> bool:
+    """Whether this is a file that a download is, or was, still writing."""
+    return _PART.fullmatch(path.name) is not None
 
 
 def _place(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -156,36 +243,38 @@ def _fetch(artifact: Artifact, entry: Entry, path: Path, url: str) -> None:
 # -- references --------------------------------------------------------------------------------------------
 
 
-def _fetch_reference(artifact: Artifact, entry: Entry, path: Path, depth: int) -> None:
+def _fetch_reference(artifact: Artifact, entry: Entry, path: Path) -> None:
+    """Save what a reference to something outside of W&B leads to. W&B's key goes to no other origin."""
     ref = entry.ref or ""
     scheme = urlsplit(ref).scheme
     where = f"{artifact._where}/{entry.path}"
-    if scheme == ARTIFACT_SCHEME:
-        if depth >= _DEEPEST:
-            raise UsageError(f"References lead on and on: {_DEEPEST} were followed", where=where)
-        other, name = referenced(artifact, ref)
-        target = replace(other.get_entry(name)._entry, path=entry.path)
-        _fetch_elsewhere(other, target, name, path, depth + 1)
-    elif scheme == "file":
-        _copy(Path(unquote(urlsplit(ref).path)), entry, path, where)
+    if scheme == "file":
+        _copy(local_path(ref), entry, path, where)
     elif scheme in {"http", "https"}:
         transport = artifact._need_transport()
-        _place(path, lambda sink: transport.download(ref, sink, where=where, expected_size=entry.size))
+        tag = entry.digest if entry.extra.get("etag") else None
+
+        def check(headers: Mapping[str, str]) -> None:
+            now = headers.get("ETag", "").strip('"')
+            if tag is not None and now != tag:
+                raise ChecksumMismatch(
+                    f"The reference leads to {safe_url(ref)}, which is not what it was: its tag is {now!r},"
+                    f" not {tag!r}",
+                    where=where,
+                )
+
+        _place(
+            path,
+            lambda sink: transport.download(ref, sink, where=where, expected_size=entry.size, check=check),
+        )
+    elif scheme in STORES:
+        _place(path, lambda sink: fetch_object(entry, sink, where))
     else:
         raise UsageError(
             f"The reference leads to {scheme}://, where this client does not go",
             where=where,
             hint="Get it with the storage's own tools from entry.ref, or pass allow_missing_references=True.",
         )
-
-
-def _fetch_elsewhere(other: Artifact, target: Entry, name: str, path: Path, depth: int) -> None:
-    """Save the file `name` of another artifact at `path`."""
-    if target.ref is not None:
-        _fetch_reference(other, target, path, depth)
-    elif not _is_there(target, path):
-        source = replace(target, path=name)
-        _fetch(other, source, path, _urls(other, [source])[name])
 
 
 def _copy(source: Path, entry: Entry, path: Path, where: str) -> None:

@@ -7,20 +7,20 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from wandb_ops.errors import UsageError
 from wandb_ops.protocol.artifacts import Source
 from wandb_ops.protocol.manifest import Entry, md5_of_bytes, md5_of_file
 from wandb_ops.protocol.storage import name_problem
-from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, ArtifactManifestEntry
+from wandb_ops.public.artifacts.entries import ArtifactManifestEntry
+from wandb_ops.public.artifacts.paths import logical
+from wandb_ops.public.artifacts.references import files_below, reference_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wandb_ops.public.artifacts.artifacts import Artifact
-
-_MAX_OBJECTS = 10_000_000
+    from wandb_ops.public.media.base import Media
 
 
 class Draft:
@@ -31,6 +31,7 @@ class Draft:
         self.entries: dict[str, Entry] = {}
         self.sources: dict[str, Source] = {}
         self.base_id: str | None = None
+        self.final = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def put(self, entry: Entry, source: Source | None, *, overwrite: bool) -> ArtifactManifestEntry:
@@ -64,6 +65,11 @@ class Draft:
         stamp = (found.st_size, found.st_mtime_ns)
         return self.put(entry, Source(path=path.absolute(), stamp=stamp), overwrite=overwrite)
 
+    def put_bytes(self, data: bytes, name: str, *, overwrite: bool) -> ArtifactManifestEntry:
+        """Add a file from memory."""
+        entry = Entry(path=name, digest=md5_of_bytes(data), size=len(data))
+        return self.put(entry, Source(data=data), overwrite=overwrite)
+
     @contextmanager
     def new_file(self, name: str, mode: str, encoding: str | None) -> Iterator[IO[Any]]:
         """A file to write, added when it is closed."""
@@ -90,81 +96,6 @@ class Draft:
             self.sources.pop(each, None)
 
 
-def logical(name: str | os.PathLike[str]) -> str:
-    """A name in an artifact: forward slashes, nothing superfluous."""
-    return PurePosixPath(os.fspath(name).replace(os.sep, "/")).as_posix()
-
-
-def files_below(folder: Path) -> list[tuple[Path, str]]:
-    """The files of a folder and their names relative to it, links followed, in a fixed order."""
-    found = [
-        (Path(place) / name, (Path(place) / name).relative_to(folder).as_posix())
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    ]
-    return sorted(found, key=lambda item: item[1])
-
-
-def reference_entries(
-    uri: ArtifactManifestEntry | str,
-    name: str | None,
-    *,
-    checksum: bool,
-    max_objects: int | None,
-    where: str,
-) -> list[Entry]:
-    """The entries that a reference makes: one, or one for each file of a local folder.
-
-    Raises:
-        UsageError: It is no address, or one whose content this client cannot look at.
-    """
-    if isinstance(uri, ArtifactManifestEntry):
-        source = uri._entry
-        leads_on = source.ref is not None and source.ref.startswith(f"{ARTIFACT_SCHEME}://")
-        ref = str(source.ref) if leads_on else uri.ref_url()
-        return [Entry(path=name or PurePosixPath(uri.path).name, digest=source.digest, size=0, ref=ref)]
-    address = urlsplit(uri)
-    if not address.scheme:
-        raise UsageError(f"{uri!r} is no address; a local file is file://...", where=where)
-    if address.scheme == "file":
-        return _local(uri, Path(unquote(address.path)), name, checksum, max_objects or _MAX_OBJECTS, where)
-    if address.scheme == ARTIFACT_SCHEME:
-        raise UsageError(
-            "A reference to an artifact's file is made from its entry",
-            where=where,
-            hint="Pass artifact.get_entry(name) instead of the address.",
-        )
-    if checksum and address.scheme in {"http", "https", "s3", "gs", "az"}:
-        raise UsageError(
-            f"The content of {address.scheme}:// references is not looked at",
-            where=where,
-            hint="Pass checksum=False: the address itself is then the digest.",
-        )
-    return [Entry(path=name or PurePosixPath(address.path).name, digest=uri, ref=uri)]
-
-
-def _local(
-    uri: str, path: Path, name: str | None, checksum: bool, max_objects: int, where: str
-) -> list[Entry]:
-    def entry(place: Path, ref: str, shown: str) -> Entry:
-        digest = md5_of_file(place) if checksum else md5_of_bytes(place.resolve().as_uri().encode())
-        return Entry(path=shown, digest=digest, size=place.stat().st_size, ref=ref)
-
-    if path.is_file():
-        return [entry(path, uri, name or path.name)]
-    if not path.is_dir():
-        raise UsageError(f"The reference leads to {str(path)!r}, which is not there", where=where)
-    found = files_below(path)
-    if len(found) > max_objects:
-        raise UsageError(
-            f"The folder has {len(found)} files, {max_objects} are allowed",
-            where=where,
-            hint="Pass a larger max_objects=.",
-        )
-    prefix = f"{name}/" if name else ""
-    return [entry(place, f"{uri.rstrip('/')}/{shown}", f"{prefix}{shown}") for place, shown in found]
-
-
 class Building:
     """The methods of `Artifact` that add to it."""
 
@@ -178,7 +109,48 @@ class Building:
                 where=self._where,
                 hint="Add to artifact.new_draft() and log that.",
             )
+        if self._draft.final:
+            raise UsageError("The artifact is finalized and cannot change", where=self._where)
         return self._draft
+
+    def finalize(self) -> None:
+        """Let nothing more be added; `run.log_artifact` needs no such call."""
+        if self._draft is not None:
+            self._draft.final = True
+
+    def add(self, obj: Media, name: str | os.PathLike[str], overwrite: bool = False) -> ArtifactManifestEntry:
+        """Add a table, an image or a page; `get` gives it back. The real SDK reads it, too.
+
+        Args:
+            obj: A `wandb_ops.Table`, `Image` or `Html`.
+            name: Its name in the artifact; what kind it is, is appended: `NAME.table.json`.
+            overwrite: Replace an object of that name.
+
+        Raises:
+            UsageError: It is something else, or the artifact has another object of that name.
+        """
+        import json
+
+        from wandb_ops.public.media.base import Files, Media
+
+        draft = self._building()
+        if not isinstance(obj, Media):
+            kind = f"{type(obj).__module__}.{type(obj).__name__}"  # type: ignore[unreachable]  # untyped callers
+            raise UsageError(
+                f"add() takes wandb_ops' Table, Image or Html, not {kind}",
+                where=self._where,
+                hint="Put a Histogram into a cell of a Table.",
+            )
+        files = Files()
+        content = json.dumps(obj._stored(files), sort_keys=True).encode()
+        suffix = f".{obj._log_type}.json"
+        path = logical(name)
+        for place, data in files.found.items():  # named by content: what is there is the same
+            draft.put_bytes(data, place, overwrite=False)
+        return draft.put_bytes(content, path if path.endswith(suffix) else path + suffix, overwrite=overwrite)
+
+    def __setitem__(self, name: str, item: Media) -> None:
+        self.add(item, name)
 
     def add_file(
         self,
@@ -219,9 +191,7 @@ class Building:
 
     def add_bytes(self, data: bytes, name: str, overwrite: bool = False) -> ArtifactManifestEntry:
         """Add a file whose content is `data`."""
-        content = bytes(data)
-        entry = Entry(path=logical(name), digest=md5_of_bytes(content), size=len(content))
-        return self._building().put(entry, Source(data=content), overwrite=overwrite)
+        return self._building().put_bytes(bytes(data), logical(name), overwrite=overwrite)
 
     def add_dir(
         self,
@@ -269,11 +239,13 @@ class Building:
         Args:
             uri: `file://...` (a file or a folder), an entry of a logged artifact, or any other address.
             name: Its name in the artifact; for a folder, the folder in the artifact.
-            checksum: Look at the content, so that a change of it is noticed. Possible for `file://` only.
+            checksum: Look at the content, or ask its server what it is, so that a change of it is noticed.
+                Of an address that is neither a file, `http(s)://` nor in an object store, nothing is asked.
             max_objects: Files that a folder may have.
 
         Raises:
-            UsageError: It is no address, or `checksum` is asked for where it is not possible.
+            UsageError: It is no address, or one that leads nowhere or to too many files.
+            CommError: Its server did not answer, or said no.
         """
         draft = self._building()
         found = reference_entries(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from wandb_ops.errors import UsageError
 
@@ -68,3 +70,8 @@ def check_type(kind: str) -> str:
     if check_name(kind).startswith(_RESERVED_TYPE):
         raise UsageError(f"W&B keeps the type {kind!r} for itself", hint="Choose another type.")
     return kind
+
+
+def logical(name: str | os.PathLike[str]) -> str:
+    """A name in an artifact: forward slashes, nothing superfluous."""
+    return PurePosixPath(os.fspath(name).replace(os.sep, "/")).as_posix()

@@ -10,12 +10,8 @@ from wandb_ops.protocol.documents import automations as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
 from wandb_ops.protocol.storage import server_features
-from wandb_ops.public.automations.automations import (
-    Automation,
-    Integration,
-    SlackIntegration,
-    WebhookIntegration,
-)
+from wandb_ops.public.automations.actions import Integration, SlackIntegration, WebhookIntegration
+from wandb_ops.public.automations.automations import Automation
 from wandb_ops.public.paginator import Paginator
 
 if TYPE_CHECKING:

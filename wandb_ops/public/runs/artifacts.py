@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 from wandb_ops.errors import NotFoundError, UsageError
 from wandb_ops.protocol.artifacts import MULTIPART_THRESHOLD, store
-from wandb_ops.protocol.documents.artifacts import CREATE_ARTIFACT, USE_ARTIFACT
+from wandb_ops.protocol.documents.artifactstorage import CREATE_ARTIFACT, USE_ARTIFACT
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.public.artifacts.artifacts import Artifact, fetch_by_id, source_path
 from wandb_ops.public.artifacts.attributes import check_labels
-from wandb_ops.public.artifacts.collections import RunArtifacts
+from wandb_ops.public.artifacts.versions import RunArtifacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +56,7 @@ def log_artifact(
     stored = store(run._transport, artifact._new_version(run, names, labels, multipart_threshold))
     made = fetch_by_id(run._transport, stored.id)
     artifact._become(run._transport, source_path(made._known()), made._known())
+    artifact._existed = stored.existed
     return artifact
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wandb_ops.errors import UsageError
+from wandb_ops.public.media.types import HISTOGRAM, Type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ class Histogram:
 
     MAX_LENGTH: ClassVar[int] = 512
     _log_type: ClassVar[str] = "histogram"
+    _wb_type: ClassVar[Type] = HISTOGRAM
 
     histogram: list[int] | list[float]
     bins: list[float]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
+import string
 import time
 from collections.abc import Mapping
-from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wandb_ops.errors import (
@@ -14,27 +15,29 @@ from wandb_ops.errors import (
     UsageError,
     WaitTimeout,
 )
-from wandb_ops.history.ref import RunRef
 from wandb_ops.protocol.documents import runs as documents
 from wandb_ops.protocol.graphql import execute
+from wandb_ops.protocol.runs import upsert_run
 from wandb_ops.public.attrs import iframe
 from wandb_ops.public.document import Document, parse_object
+from wandb_ops.public.paths import DEFAULT_PROJECT
 from wandb_ops.public.runs.artifacts import ArtifactUse
+from wandb_ops.public.runs.attached import AttachedFiles
 from wandb_ops.public.runs.attributes import RunAttributes
-from wandb_ops.public.runs.history import HistoryScan
+from wandb_ops.public.runs.reading import RunReading
 from wandb_ops.public.runs.saving import FIELDS, Edits, save
 from wandb_ops.public.runs.summary import HTTPSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pandas as pd
-
-    from wandb_ops.public.runs.console_logs import ConsoleLogs
-    from wandb_ops.public.runs.files import File, Files
+    from wandb_ops.public.api import Api
     from wandb_ops.public.sweeps import Sweep, SweepBook
     from wandb_ops.transport.session import Transport
 
+logger = logging.getLogger("wandb_ops.public")
+
+_ID_CHARACTERS = string.ascii_lowercase + string.digits
 #: States that a run does not leave by itself.
 TERMINAL_STATES = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 #: Fields that a light page of runs leaves out.
@@ -47,7 +50,7 @@ class HeavyLoader(Protocol):
     def load_heavy(self) -> None: ...
 
 
-class Run(ArtifactUse, RunAttributes):
+class Run(ArtifactUse, RunReading, AttachedFiles, RunAttributes):
     """One run.
 
     Changes to `config`, `summary`, `name`, `notes`, `description`, `tags`, `group` and `job_type` are local
@@ -87,8 +90,42 @@ class Run(ArtifactUse, RunAttributes):
         self._config = Document(None, where=f"config of {self._where}", wrapped=True)
         self._summary_document = Document(None, where=f"summary of {self._where}", wrapped=False)
         self._summary: HTTPSummary | None = None
-        self._metadata: dict[str, Any] | None = None
+        self._metadata = None
         self._take(self._fetch() if attrs is None else attrs)
+
+    @classmethod
+    def create(
+        cls,
+        api: Api,
+        run_id: str | None = None,
+        project: str | None = None,
+        entity: str | None = None,
+        state: Literal["running", "pending"] = "running",
+    ) -> Run:
+        """Create a run; `Api.create_run` with a choice of the state.
+
+        Args:
+            api: Where to.
+            run_id: Its identifier; None makes one up. One that exists is opened again, with a warning.
+            project: Name of the project, made if missing; None is the default one, else "uncategorized".
+            entity: User or team; None is the default one.
+            state: "running", or "pending" for a run that something else is to begin.
+
+        Raises:
+            UsageError: Another state was asked for.
+        """
+        if state not in {"running", "pending"}:
+            raise UsageError(f"A run is created 'running' or 'pending', not {state!r}")
+        made = upsert_run(
+            api.transport,
+            entity=api.entity_or_default(entity),
+            project=project or api.settings.get("project") or DEFAULT_PROJECT,
+            run_id=run_id or random_run_id(),
+            state=state,
+        )
+        if not made.inserted:
+            logger.warning("%s/%s/%s existed already", made.entity, made.project, made.run_id)
+        return cls(api.transport, made.entity, made.project, made.run_id)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -111,6 +148,12 @@ class Run(ArtifactUse, RunAttributes):
         return self._config.internal | self._config.now
 
     @property
+    def json_config(self) -> str:
+        """The config as the JSON text in which W&B keeps it, changes included."""
+        self._need("config")
+        return self._config.text_with(self._config.now)
+
+    @property
     def summary(self) -> HTTPSummary:
         """The last, or best, values: dict-like, saved by its `update()` or the run's."""
         if self._summary is None:
@@ -128,19 +171,6 @@ class Run(ArtifactUse, RunAttributes):
         return parse_object(self._need("systemMetrics"), f"system metrics of {self._where}")
 
     @property
-    def history_keys(self) -> dict[str, Any] | None:
-        """The server's index of the metrics: `{"lastStep": ..., "keys": {...}}`, when last looked."""
-        keys: dict[str, Any] | None = self._need("historyKeys")
-        return keys
-
-    @property
-    def lastHistoryStep(self) -> int:  # noqa: N802 - W&B's name
-        """The last step of the history, asked for anew; -1 when there is none."""
-        from wandb_ops.history.ref import run_counts
-
-        return run_counts(self._transport, self._ref).last_step
-
-    @property
     def sweep(self) -> Sweep | None:
         """The sweep that it belongs to; None when it belongs to none, or that is gone."""
         if not self.sweep_name:
@@ -150,20 +180,6 @@ class Run(ArtifactUse, RunAttributes):
 
             self._sweep_book = SweepBook(self._transport, self._entity, self._project)
         return self._sweep_book.get(self.sweep_name)
-
-    @property
-    def metadata(self) -> dict[str, Any] | None:
-        """What `wandb-metadata.json` says of machine and program; None when the run has no such file."""
-        if self._metadata is None:
-            from wandb_ops.public.runs.files import fetch
-
-            content = BytesIO()
-            try:
-                fetch(self.file("wandb-metadata.json"), content)
-            except NotFoundError:
-                return None
-            self._metadata = parse_object(content.getvalue(), f"wandb-metadata.json of {self._where}")
-        return self._metadata
 
     # -- reading and writing the run itself ----------------------------------------------------------------
 
@@ -273,173 +289,14 @@ class Run(ArtifactUse, RunAttributes):
                 )
             sleep(poll_interval if timeout is None else min(poll_interval, timeout - waited))
 
-    # -- history -------------------------------------------------------------------------------------------
-
-    def history(
-        self,
-        samples: int = 500,
-        keys: list[str] | None = None,
-        x_axis: str = "_step",
-        pandas: bool = True,
-        stream: Literal["default", "system", "events"] = "default",
-    ) -> pd.DataFrame | Any:
-        """A sample of the history: at most `samples` rows that the server picks. `scan_history` gives all.
-
-        Args:
-            samples: Rows at most.
-            keys: Metrics to take; only rows that have all of them come.
-            x_axis: Metric that orders the rows, when `keys` are given.
-            pandas: False gives a list of dicts.
-            stream: "default" for metrics, "system" or "events" for measurements of the machine.
-
-        Returns:
-            A DataFrame, whose `attrs["sampled"]` is True, or a list of dicts.
-
-        Raises:
-            UsageError: An argument is of the wrong kind, or keys were given for the system stream.
-        """
-        from wandb_ops.history.sampled import sampled
-
-        _check_keys(keys)
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise UsageError(f"samples is a whole number from 1, not {samples!r}", where=self._where)
-        if stream not in {"default", "system", "events"}:
-            raise UsageError(f"stream is 'default', 'system' or 'events', not {stream!r}", where=self._where)
-        if keys and stream != "default":
-            raise UsageError("keys can be asked for in the default stream only", where=self._where)
-        rows = sampled(
-            self._transport, self._ref, samples=samples, keys=keys or None, x_axis=x_axis, stream=stream
-        )
-        if not pandas:
-            return rows
-        import pandas as pd
-
-        frame = pd.DataFrame.from_records(rows)
-        frame.attrs["sampled"] = True
-        return frame
-
-    def scan_history(
-        self,
-        keys: list[str] | None = None,
-        page_size: int = 1_000,
-        min_step: int = 0,
-        max_step: int | None = None,
-        use_cache: bool = True,  # noqa: ARG002 - W&B's argument; there is no cache that could be stale
-        *,
-        keys_mode: Literal["all", "any"] = "all",
-    ) -> HistoryScan:
-        """Every row of the history, fetched while it is iterated over.
-
-        Args:
-            keys: Metrics to take, besides `_step`; None is all.
-            page_size: Rows per request, at first.
-            min_step: First step (inclusive).
-            max_step: Step to stop before; None is the end.
-            use_cache: Accepted as W&B does; the answer always comes from the server.
-            keys_mode: "all", as W&B: only rows that have every key. "any": rows that have one of them.
-
-        Raises:
-            UsageError: An argument is of the wrong kind.
-            IncompleteHistory: While iterating: fewer rows came than the server says exist.
-        """
-        _check_keys(keys)
-        if isinstance(page_size, bool) or not isinstance(page_size, int) or page_size < 1:
-            raise UsageError(f"page_size is a whole number from 1, not {page_size!r}", where=self._where)
-        if keys_mode not in {"all", "any"}:
-            raise UsageError(f"keys_mode is 'all' or 'any', not {keys_mode!r}", where=self._where)
-        return HistoryScan(
-            self,
-            keys=keys or None,
-            keys_mode=keys_mode,
-            page_size=page_size,
-            min_step=min_step,
-            max_step=max_step,
-        )
-
-    def console_logs(self, *, per_page: int = 1000, last: int | None = None) -> ConsoleLogs:
-        """What the run's process wrote to its console, line by line, loaded while it is iterated over.
-
-        Args:
-            per_page: Lines per request.
-            last: Only that many of the last lines, in one request; the server has a limit of its own.
-        """
-        from wandb_ops.public.runs.console_logs import ConsoleLogs
-
-        return ConsoleLogs(self, per_page=per_page, last=last)
-
-    # -- files ---------------------------------------------------------------------------------------------
-
-    def files(self, names: list[str] | None = None, pattern: str | None = None, per_page: int = 50) -> Files:
-        """The run's files, loaded page by page.
-
-        Args:
-            names: Exact names; None or empty is all.
-            pattern: SQL's LIKE: `%.json` is every name that ends so. Not together with `names`.
-            per_page: Files per request.
-        """
-        from wandb_ops.public.runs.files import Files
-
-        return Files(self, names=names, pattern=pattern, per_page=per_page)
-
-    def file(self, name: str) -> File:
-        """One file.
-
-        Raises:
-            NotFoundError: The run has no file of that name.
-        """
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"A file is named by text, not {name!r}", where=self._where)
-        for file in self.files([name]):
-            if file.name == name:
-                return file
-        raise NotFoundError(
-            f"The run has no file {name!r}", where=self._where, hint="`run.files()` lists what there is."
-        )
-
-    def upload_file(self, path: str, root: str = ".") -> File:
-        """Upload a local file to the run; the same name again replaces it.
-
-        Args:
-            path: The file, absolute or relative to the working directory.
-            root: Folder that the name in the run is relative to.
-
-        Raises:
-            UsageError: The file is not there, or not below `root`.
-        """
-        from wandb_ops.protocol.storage import upload_run_file
-
-        base, local = Path(root).resolve(), Path(path).resolve()
-        if not local.is_file():
-            raise UsageError(f"There is no file {str(path)!r} to upload", where=self._where)
-        if not local.is_relative_to(base):
-            raise UsageError(
-                f"{str(path)!r} is not below the root {str(root)!r}",
-                where=self._where,
-                hint="Pass a root= that contains the file: its name in the run is relative to it.",
-            )
-        name = local.relative_to(base).as_posix()
-        upload_run_file(
-            self._transport,
-            entity=self._entity,
-            project=self._project,
-            run_id=self._run_id,
-            name=name,
-            data=local,
-        )
-        return self.file(name)
-
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """HTML that shows the run's page in a notebook."""
-        return iframe(self.url, height=height, hidden=hidden)
+        return iframe(self.url, height=height, hidden=hidden, what="run")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'/'.join(self.path)} ({self.state})>"
 
     # -- inside --------------------------------------------------------------------------------------------
-
-    @property
-    def _ref(self) -> RunRef:
-        return RunRef(self._entity, self._project, self._run_id)
 
     def _attr(self, field: str) -> Any:
         return self._need(field) if field in HEAVY_FIELDS else self._attrs[field]
@@ -500,6 +357,8 @@ class Run(ArtifactUse, RunAttributes):
         edits = self._edits(everything=everything)
         if not edits:
             return
+        if self._summary is not None:
+            self._summary._store_media(self._transport)
         node = save(self._transport, edits, fetch=self._fetch, where=self._where)
         if everything:
             self._take(node)
@@ -526,8 +385,6 @@ class Run(ArtifactUse, RunAttributes):
         )
 
 
-def _check_keys(keys: object) -> None:
-    if keys is None:
-        return
-    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) for key in keys):
-        raise UsageError("keys is a list of texts")
+def random_run_id() -> str:
+    """A run id of eight letters and digits, as W&B makes them up."""
+    return "".join(secrets.choice(_ID_CHARACTERS) for _ in range(8))

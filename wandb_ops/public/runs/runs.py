@@ -10,7 +10,7 @@ from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import runs as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
-from wandb_ops.public.filters import check_filters, check_order
+from wandb_ops.public.filters import check_order, check_run_filters
 from wandb_ops.public.paginator import SizedPaginator
 from wandb_ops.public.runs.run import Run
 
@@ -106,7 +106,7 @@ class Runs(SizedPaginator[Run]):
         self._transport = transport
         self.entity = entity
         self.project = project
-        self.filters = check_filters(filters)
+        self.filters = check_run_filters(filters)
         self.order = check_order(order)
         self._lazy = lazy
         self._sweep_book: SweepBook | None = None
@@ -139,6 +139,15 @@ class Runs(SizedPaginator[Run]):
         if page is not None:
             page.runs = runs
         return runs
+
+    def upgrade_to_full(self) -> None:
+        """Complete the runs of a lazy list: config, summary and system metrics, one request per page.
+
+        Pages that come later are complete, too.
+        """
+        self._lazy = False
+        for run in list(self._objects):
+            run.load_full_data()
 
     @property
     def sweep_book(self) -> SweepBook:

@@ -8,9 +8,13 @@ deleted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wandb_ops.public.encode import to_stored
+
+if TYPE_CHECKING:
+    from wandb_ops.public.media.rows import RunMedia
+    from wandb_ops.transport.session import Transport
 
 
 def _clean(key: Any) -> Any:
@@ -43,6 +47,7 @@ class SummarySubDict(MutableMapping[str, Any]):
         key = _clean(key)
         if isinstance(value, SummarySubDict):
             value = value._json_dict
+        value = self._root._without_media(".".join((*self._path, str(key))), value)
         self._writable()[key] = to_stored(value, where=".".join(("summary", *self._path, str(key))))
         self._root._touched.add((*self._path, key))
 
@@ -106,6 +111,9 @@ class SummarySubDict(MutableMapping[str, Any]):
 class SummaryOwner(Protocol):
     """Whoever holds a summary's values and can save them: a `Run`."""
 
+    @property
+    def path(self) -> list[str]: ...
+
     def _summary_values(self) -> dict[str, Any]: ...
 
     def _save_summary(self) -> None: ...
@@ -120,21 +128,41 @@ class HTTPSummary(SummarySubDict):
 
     _owner: SummaryOwner
     _touched: set[tuple[str, ...]]
+    _media: RunMedia | None  # what is to be stored before the values are saved
 
     def __init__(self, owner: SummaryOwner) -> None:
         super().__init__(self, ())
         self._owner = owner
         self._touched = set()
+        self._media = None
 
     @property
     def _stored(self) -> dict[str, Any]:
         return self._owner._summary_values()
 
+    def _without_media(self, key: str, value: Any) -> Any:
+        """`value` with JSON in place of tables, images and pages; they are stored by the next save."""
+        from wandb_ops.public.media.base import Media
+        from wandb_ops.public.media.rows import RunMedia, holds_media
+
+        if not holds_media(value, (Media,)):
+            return value
+        if self._media is None:
+            entity, project, run_id = self._owner.path
+            self._media = RunMedia(entity, project, run_id)
+        return self._media.row({key: value}, None)[key]
+
+    def _store_media(self, transport: Transport) -> None:
+        """Store what values set since the last save refer to."""
+        if self._media is not None:
+            self._media.save(transport)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self._owner, self._touched))
+        return (_rebuild, (self._owner, self._touched, self._media))
 
 
-def _rebuild(owner: SummaryOwner, touched: set[tuple[str, ...]]) -> HTTPSummary:
+def _rebuild(owner: SummaryOwner, touched: set[tuple[str, ...]], media: RunMedia | None) -> HTTPSummary:
     summary = HTTPSummary(owner)
     summary._touched.update(touched)
+    summary._media = media
     return summary

@@ -184,6 +184,7 @@ function layout(root, runs) {
 
 async function start() {
   const root = document.querySelector(".charts"), controls = document.querySelector(".controls");
+  if (root.dataset.x) { view.x = root.dataset.x; controls.querySelector("[name=x]").value = view.x; }
   const answer = await fetch(root.dataset.source);
   if (!answer.ok) { root.replaceChildren(html("p", "wrong", `The history cannot be read (${answer.status}).`)); return; }
   const { runs } = await answer.json();

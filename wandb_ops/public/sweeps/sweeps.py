@@ -1,17 +1,14 @@
-"""`Sweep`, `Sweeps`, and the agents that work on a sweep.
+"""`Sweep` and `Sweeps`.
 
-W&B's list of sweeps asks once more for every sweep in it; here the page is all that is asked for. A run finds
-its sweep the same way: those of a page of runs come together.
+W&B's list of sweeps asks once more for every sweep in it; here the page is all that is asked for.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from wandb_ops.errors import CommError, GraphQLError, NotFoundError, ProtocolError, UnsupportedServer
+from wandb_ops.errors import CommError, NotFoundError, ProtocolError, UnsupportedServer
 from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import sweeps as documents
 from wandb_ops.protocol.graphql import execute
@@ -20,19 +17,15 @@ from wandb_ops.public.attrs import Attrs, iframe
 from wandb_ops.public.encode import to_stored
 from wandb_ops.public.filters import check_filters, metric_order
 from wandb_ops.public.paginator import SizedPaginator
-from wandb_ops.public.runs.run import Run
-from wandb_ops.public.runs.runs import LightPage, Runs
+from wandb_ops.public.runs.runs import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from wandb_ops.public.api import Api
+    from wandb_ops.public.runs.run import Run
+    from wandb_ops.public.sweeps.agents import Agent
     from wandb_ops.transport.session import Transport
-
-logger = logging.getLogger("wandb_ops.public")
-
-#: Sweeps asked for in one request by name.
-_TOGETHER = 50
 
 
 class Sweep(Attrs):
@@ -188,6 +181,8 @@ class Sweep(Attrs):
 
     def agents(self) -> list[Agent]:
         """The agents that registered with the sweep, oldest first."""
+        from wandb_ops.public.sweeps.agents import Agent
+
         sweep = self._ask(documents.GET_SWEEP_AGENTS, {})
         edges = (sweep.get("agents") or {}).get("edges") or []
         return [Agent(self, edge["node"]) for edge in edges if edge.get("node")]
@@ -201,6 +196,8 @@ class Sweep(Attrs):
         Raises:
             NotFoundError: The sweep has no such agent.
         """
+        from wandb_ops.public.sweeps.agents import Agent
+
         node = self._ask(documents.GET_SWEEP_AGENT, {"agentID": agent_id}).get("agent")
         if node is None:
             raise NotFoundError(f"The sweep has no agent {agent_id!r}", where=self._where)
@@ -227,7 +224,7 @@ class Sweep(Attrs):
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """HTML that shows the sweep's page in a notebook."""
-        return iframe(self.url, height=height, hidden=hidden)
+        return iframe(self.url, height=height, hidden=hidden, what="sweep")
 
     def _select(self, *, order: str, per_page: int = 50, **condition: Any) -> Runs:
         filters = {"$and": [{"sweep": self.id}, *([condition] if condition else [])]}
@@ -298,159 +295,6 @@ class Sweeps(SizedPaginator[Sweep]):
 
     def __repr__(self) -> str:
         return f"<Sweeps {self.entity}/{self.project}>"
-
-
-class Agent(Attrs):
-    """An agent of a sweep, as it was when it was loaded."""
-
-    def __init__(self, sweep: Sweep, attrs: Mapping[str, Any]) -> None:
-        self._sweep = sweep
-        self._attrs = dict(attrs)
-
-    @property
-    def id(self) -> str:
-        """The server's identifier of the agent."""
-        return str(self._attrs["id"])
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self._attrs.get("name") or self.id)
-
-    @property
-    def host(self) -> str:
-        """The machine that it said it runs on."""
-        return str(self._attrs.get("host") or "")
-
-    @property
-    def state(self) -> str | None:
-        """What the server knows of it."""
-        return self._attrs.get("state")
-
-    def runs(self, per_page: int = 50) -> AgentRuns:
-        """The runs that it did, oldest first, without config and summary until these are asked for.
-
-        Args:
-            per_page: Runs per request.
-        """
-        return AgentRuns(self._sweep, self.name, total=self._attrs.get("totalRuns"), per_page=per_page)
-
-    def __repr__(self) -> str:
-        return f"<Agent {self.id} ({self._attrs.get('state', 'Unknown State')})>"
-
-
-class AgentRuns(SizedPaginator[Run]):
-    """The runs of one agent: iterate, index, slice, `len()`."""
-
-    def __init__(self, sweep: Sweep, agent: str, *, total: int | None, per_page: int) -> None:
-        self._sweep = sweep
-        self._agent = agent
-        self._told = total
-        super().__init__(per_page=per_page, where=f"runs of agent {agent}")
-
-    def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        variables = {
-            "agentID": self._agent,
-            "after": cursor,
-            "first": per_page,
-            "order": "+created_at",
-        }
-        agent = self._sweep._ask(documents.GET_AGENT_RUNS, variables).get("agent")
-        if agent is None:
-            raise NotFoundError(f"The sweep has no agent {self._agent!r}", where=self._where)
-        return connection_page(agent.get("runs"), where=self._where, total=self._told)
-
-    def _convert(self, nodes: list[dict[str, Any]]) -> list[Run]:
-        sweep = self._sweep
-        page = LightPage(sweep._transport, sweep.entity, sweep.project)
-        book = SweepBook(sweep._transport, sweep.entity, sweep.project)
-        book.add(sweep)
-        page.runs = [
-            Run(
-                sweep._transport,
-                sweep.entity,
-                sweep.project,
-                node["name"],
-                node,
-                loader=page,
-                sweep_book=book,
-            )
-            for node in nodes
-        ]
-        return page.runs
-
-    def __repr__(self) -> str:
-        return f"<AgentRuns {'/'.join(self._sweep.path)}/{self._agent}>"
-
-
-class SweepBook:
-    """The sweeps that some runs of a project belong to: asked for together when the first one is needed.
-
-    Args:
-        transport: How to reach the server.
-        entity: User or team that owns the project.
-        project: Name of the project.
-    """
-
-    def __init__(self, transport: Transport, entity: str, project: str) -> None:
-        self._transport = transport
-        self._entity = entity
-        self._project = project
-        self._found: dict[str, Sweep | None] = {}
-        self._wanted: dict[str, None] = {}
-        self._lock = threading.Lock()
-
-    def want(self, names: Iterable[str | None]) -> None:
-        """Names that somebody may ask for."""
-        with self._lock:
-            self._wanted |= {name: None for name in names if name}
-
-    def add(self, sweep: Sweep) -> None:
-        """A sweep that is known already."""
-        with self._lock:
-            self._found[sweep.id] = sweep
-
-    def get(self, name: str) -> Sweep | None:
-        """The sweep of that name, or None when it is gone."""
-        with self._lock:
-            if name not in self._found:
-                self._load_together(name)
-            if name not in self._found:
-                self._keep(name, fetch_sweep(self._transport, self._entity, self._project, name))
-            return self._found[name]
-
-    def _load_together(self, name: str) -> None:
-        """Ask for the sweep with others that may be wanted; what does not come is asked for by itself."""
-        names = [each for each in (name, *self._wanted) if each not in self._found]
-        names = list(dict.fromkeys(names))[:_TOGETHER]
-        if len(names) < 2:
-            return
-        for each in names:
-            self._wanted.pop(each, None)
-        variables = {
-            "entity": self._entity,
-            "project": self._project,
-            "filters": values.dumps({"name": {"$in": names}}),
-            "perPage": len(names),
-        }
-        where = f"sweeps of {self._entity}/{self._project}"
-        try:
-            data = execute(self._transport, documents.GET_FILTERED_SWEEPS, variables, where=where)
-        except GraphQLError as error:
-            logger.debug("%s: the server cannot look for several at once: %s", where, error)
-            return
-        for node in connection_page((data.get("project") or {}).get("sweeps"), where=where).nodes:
-            self._keep(node["name"], node)
-
-    def _keep(self, name: str, node: dict[str, Any] | None) -> None:
-        self._found[name] = Sweep(self._transport, self._entity, self._project, name, node) if node else None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
 
 
 def fetch_sweep(transport: Transport, entity: str, project: str, name: str) -> dict[str, Any] | None:
