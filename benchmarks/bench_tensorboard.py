@@ -432,7 +432,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("scalars", "media", "send"), help="measure this part alone")
     options = parser.parse_args()
     if crc.compiled() is None:
-        print("neither crc32c nor google-crc32c is installed: rows with a compiled CRC are left out")
+        print("google-crc32c is not installed: rows with a compiled CRC are left out")
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         if options.only != "media":

@@ -137,7 +137,8 @@ def build_wandb_launch_sensor(
 
     Args:
         launch: What `wandb_launch_asset` returned.
-        target: Job or assets to run after each; None only records.
+        target: Job or assets to run after each, for the asset's partition where they have partitions, too.
+            None only records.
         states: Ends that count.
         name: None takes the asset's name.
         minimum_interval_seconds: Time between ticks.
@@ -145,6 +146,7 @@ def build_wandb_launch_sensor(
         resource_key: Key of the `WandbResource`.
     """
     key = launch.key
+    sensor_name = name or f"{launch.op.name}_ends"
 
     def tick(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         wandb: WandbResource = getattr(context.resources, resource_key)
@@ -185,7 +187,9 @@ def build_wandb_launch_sensor(
                 requests.append(
                     dg.RunRequest(
                         run_key=status.run.path,
-                        partition_key=job.get("partition"),
+                        partition_key=job.get("partition")
+                        if takes_partitions(context, sensor_name)
+                        else None,
                         tags={"wandb/run": status.run.path, "wandb/state": status.run.state},
                     )
                 )
@@ -198,7 +202,7 @@ def build_wandb_launch_sensor(
         )
 
     return dg.SensorDefinition(
-        name=name or f"{launch.op.name}_ends",
+        name=sensor_name,
         evaluation_fn=tick,
         target=target,
         minimum_interval_seconds=minimum_interval_seconds,
@@ -211,6 +215,15 @@ def build_wandb_launch_sensor(
 def is_another_try(run: dg.DagsterRun, retry_number: int) -> bool:
     """Whether a step ran before: it is retried, or its Dagster run is executed again."""
     return retry_number > 0 or run.root_run_id is not None
+
+
+def takes_partitions(context: dg.SensorEvaluationContext, sensor_name: str) -> bool:
+    """Whether what a sensor starts has partitions: Dagster refuses a partition key for what has none."""
+    repository = context.repository_def
+    if repository is None:
+        return True
+    targets = repository.get_sensor_def(sensor_name).targets
+    return any(repository.get_job(target.job_name).partitions_def is not None for target in targets)
 
 
 def _take_back(context: dg.AssetExecutionContext, wandb: WandbResource, job: Mapping[str, Any]) -> None:

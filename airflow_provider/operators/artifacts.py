@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.links.run import ARTIFACT_URL, WandbArtifactLink, remember_url
-from airflow_provider.operators.base import WandbOperator, own_run_id
+from airflow_provider.operators.base import WandbOperator, own_run_id, templated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ class WandbLogArtifactOperator(WandbOperator):
         super().__init__(**kwargs)
         self.name = name
         self.artifact_type = artifact_type
-        self.content = content
+        self.content = templated(content)
         self.references = references
         self.run = run
         self.project = project
@@ -203,7 +203,7 @@ class WandbDownloadArtifactOperator(WandbOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.artifact = artifact
-        self.to = to
+        self.to = templated(to)
         self.run = run
         self.artifact_type = artifact_type
         self.path_prefix = path_prefix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -90,6 +91,16 @@ def tell_assets(task: BaseOperator, context: Context, result: Mapping[str, Any])
             events[outlet].extra.update(told)
 
 
+def templated(place: Any) -> Any:
+    """A path, or a dict of paths, as text: Airflow renders templates in text only, not in `pathlib.Path`.
+
+    :param place: what an operator got; anything else stays what it is.
+    """
+    if isinstance(place, dict):
+        return {name: templated(one) for name, one in place.items()}
+    return str(place) if isinstance(place, PurePath) and not hasattr(place, "fs") else place
+
+
 def own_run_id(context: Context) -> str:
     """The id of the run that belongs to this task instance, the same on every try.
 
@@ -99,6 +110,16 @@ def own_run_id(context: Context) -> str:
 
     ti = context["ti"]
     return stable_run_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+
+
+def own_name(context: Context) -> str:
+    """A name for people that belongs to this task instance, the same on every try.
+
+    :param context: the task's context.
+    """
+    ti = context["ti"]
+    mapped = f" [{ti.map_index}]" if ti.map_index is not None and ti.map_index >= 0 else ""
+    return f"{ti.dag_id} {ti.task_id}{mapped} {ti.run_id}"
 
 
 def remember_run(task: BaseOperator, context: Context, *, path: str, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 STORED_JOB = "wandb_queued_job"
 """Where the job is kept for the next try, in Airflow's task state (3.3 and newer)."""
+
+
+CANCEL_SECONDS = 25.0
+"""A killed task may take so long to take its job back; the supervisor ends it soon after."""
 
 
 class WandbEnqueueJobOperator(WandbOperator):
@@ -177,10 +182,18 @@ class WandbEnqueueJobOperator(WandbOperator):
         """Take back the job that is waited for; Airflow calls this when the task is killed."""
         if self._waits_for is None or not self.cancel_on_kill:
             return
+        # In a thread: this is a signal handler, and the code that it interrupted may hold the client's locks.
+        thread = threading.Thread(target=self._take_back, args=(dict(self._waits_for),), daemon=True)
+        thread.start()
+        thread.join(CANCEL_SECONDS)
+        if thread.is_alive():
+            self.log.warning("The task was killed, but its job goes on: W&B did not answer in time")
+
+    def _take_back(self, job: dict[str, Any]) -> None:
         from wandb_ops import steps
 
         try:
-            done = steps.cancel_queued_job(self.hook.get_conn(), **self._waits_for)
+            done = steps.cancel_queued_job(self.hook.get_conn(), **job)
             self.log.info("The task was killed; its job is %s", done.action)
         except Error as error:
             self.log.warning("The task was killed, but its job goes on: %s", error)

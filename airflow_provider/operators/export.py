@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.hooks.storage import storage_options
 from airflow_provider.links.run import WandbRunLink
-from airflow_provider.operators.base import WandbOperator, remember_run
+from airflow_provider.operators.base import WandbOperator, remember_run, templated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ class WandbExportHistoryOperator(WandbOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.run = run
-        self.to = to
+        self.to = templated(to)
         self.format = format
         self.keys = keys
         self.keys_mode = keys_mode

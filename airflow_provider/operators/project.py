@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.hooks.storage import storage_options
 from airflow_provider.links.run import PROJECT_URL, WandbProjectLink, remember_url
-from airflow_provider.operators.base import WandbOperator
+from airflow_provider.operators.base import WandbOperator, templated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class _ProjectOperator(WandbOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.to = to
+        self.to = templated(to)
         self.project = project
         self.entity = entity
         self.filters = filters

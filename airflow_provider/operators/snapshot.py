@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.hooks.storage import storage_options
 from airflow_provider.links.run import PROJECT_URL, WandbProjectLink, remember_url
-from airflow_provider.operators.base import WandbOperator
+from airflow_provider.operators.base import WandbOperator, templated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,14 +71,14 @@ class WandbSnapshotOperator(WandbOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.to = to
+        self.to = templated(to)
         self.project = project
         self.entity = entity
         self.metrics = metrics
         self.filters = filters
         self.at = at
         self.format = format
-        self.report = report
+        self.report = templated(report)
         self.storage_conn_id = storage_conn_id
 
     def run_step(self, api: Api, context: Context) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider.links.run import SWEEP_URL, WandbSweepLink, remember_url
-from airflow_provider.operators.base import WandbOperator
+from airflow_provider.operators.base import WandbOperator, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ class WandbCreateSweepOperator(WandbOperator):
     ``sweep_path``, ``wandb_sweep_url``.
 
     :param config: (templated) W&B's sweep configuration: ``method``, ``metric``, ``parameters``, ...
-    :param name: (templated) unique in the project by your own care; by default the DAG's id and its run's.
+    :param name: (templated) unique in the project by your own care. None makes one of DAG, task, map index
+        and DAG run, so that a retried or cleared task finds its own sweep again.
     :param project: (templated) project; None for the connection's. Made when it does not exist.
     :param entity: (templated) user or team; None for the connection's, else the account's default.
     :param wandb_conn_id: (templated) the connection.
@@ -37,7 +38,7 @@ class WandbCreateSweepOperator(WandbOperator):
         self,
         *,
         config: Mapping[str, Any],
-        name: str = "{{ dag.dag_id }} {{ run_id }}",
+        name: str | None = None,
         project: str | None = None,
         entity: str | None = None,
         **kwargs: Any,
@@ -53,7 +54,11 @@ class WandbCreateSweepOperator(WandbOperator):
         from wandb_ops import steps
 
         result = steps.create_sweep(
-            api, project=self.project_of(api), name=self.name, config=self.config, entity=self.entity
+            api,
+            project=self.project_of(api),
+            name=self.name or own_name(context),
+            config=self.config,
+            entity=self.entity,
         )
         context["ti"].xcom_push(key="sweep_path", value=result.path)
         remember_url(self, context, key=SWEEP_URL, url=result.url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider.links.run import WandbRunLink
-from airflow_provider.operators.base import WandbOperator, own_run_id, remember_run
+from airflow_provider.operators.base import WandbOperator, own_run_id, remember_run, templated
 
 if TYPE_CHECKING:
     import os
@@ -52,7 +52,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root_dir = root_dir
+        self.root_dir = templated(root_dir)
         self.run_id = run_id
         self.project = project
         self.entity = entity

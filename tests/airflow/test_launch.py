@@ -269,6 +269,29 @@ def test_killing_the_worker_takes_back_the_job(api, agent, make_context):
     task.on_kill()  # nothing is left to take back; it is not an error
 
 
+def test_a_task_killed_in_the_middle_of_a_request_ends_all_the_same(api, agent, make_context, monkeypatch):
+    """Airflow calls `on_kill` in a signal handler: what the interrupted code holds, it does not give back."""
+    monkeypatch.setattr("airflow_provider.operators.enqueue.CANCEL_SECONDS", 0.05)
+    task = operator()
+    queued = task.execute(make_context("train"))
+    task._waits_for = {name: queued[name] for name in ("queue", "item_id", "project", "entity", "run_id")}
+    held, done = threading.Lock(), threading.Event()
+
+    def get_conn():
+        with held:
+            return api
+
+    task.hook.get_conn = get_conn
+    monkeypatch.setattr(
+        task, "_take_back", lambda job, take_back=task._take_back: (take_back(job), done.set())
+    )
+    with held:
+        task.on_kill()
+        assert len(items(api)) == 1
+    assert done.wait(20)
+    assert items(api) == []
+
+
 def test_a_killed_task_without_a_server_says_so_and_ends(connection, make_context, caplog):
     connection(password="a" * 40, host="http://127.0.0.1:9", extra={"timeout": 0.05, "entity": "e"})
     task = operator()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import socket
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider.operators.artifacts import WandbDownloadArtifactOperator, WandbLogArtifactOperator
 from airflow_provider.operators.base import own_run_id
 from airflow_provider.operators.export import WandbExportHistoryOperator
 from airflow_provider.operators.launch import WandbUpsertRunQueueOperator
+from airflow_provider.operators.project import WandbExportProjectOperator
 from airflow_provider.operators.runs import (
     WandbCreateRunOperator,
     WandbFinishRunOperator,
@@ -54,6 +57,32 @@ def test_a_retried_task_finds_its_own_run(server, make_context):
         "run_path": a["path"],
         "wandb_run_url": a["url"],
     }
+
+
+@pytest.mark.parametrize(
+    ("operator", "field", "others"),
+    [
+        (WandbExportHistoryOperator, "to", {"run": "r"}),
+        (WandbExportProjectOperator, "to", {}),
+        (WandbSnapshotOperator, "to", {"at": None}),
+        (WandbSnapshotOperator, "report", {"to": "x", "at": None}),
+        (WandbSyncTensorboardOperator, "root_dir", {}),
+        (WandbLogArtifactOperator, "content", {"name": "n", "artifact_type": "t"}),
+        (WandbDownloadArtifactOperator, "to", {"artifact": "a"}),
+    ],
+)
+def test_templates_in_path_objects_are_rendered(operator, field, others):
+    """Airflow itself leaves a `Path` alone, and a file would be named `{{ ds }}`."""
+    task = operator(task_id="t", **{field: Path("/data") / "{{ ds }}"}, **others)
+    task.render_template_fields({"ds": "2026-01-01"})
+    assert getattr(task, field) == "/data/2026-01-01"
+
+
+def test_templates_in_a_dict_of_paths_are_rendered():
+    content = {"rows": Path("/data") / "{{ ds }}", "more": "/more/{{ ds }}"}
+    task = WandbLogArtifactOperator(task_id="t", name="n", artifact_type="t", content=content)
+    task.render_template_fields({"ds": "2026-01-01"})
+    assert task.content == {"rows": "/data/2026-01-01", "more": "/more/2026-01-01"}
 
 
 def test_each_task_instance_has_a_run_of_its_own(make_context):

@@ -20,9 +20,10 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import Asset
 
-from airflow_provider.sensors.run import WandbRunSensor
+from airflow_provider.sensors.run import BAD_ENDS, WandbRunSensor
 from airflow_provider.triggers.run import WandbRunTrigger
 from wandb_ops import Api, RateLimited, steps
+from wandb_ops.steps.results import SUCCESS_STATES, TERMINAL_STATES
 
 pytestmark = pytest.mark.airflow
 
@@ -58,6 +59,10 @@ def test_a_run_that_ended_well_is_a_success_at_the_first_look(api, run, make_con
     assert (status["path"], status["state"], status["succeeded"]) == (run, "finished", True)
     assert context["ti"].pushed["run_path"] == run
     assert context["ti"].pushed["wandb_run_url"] == status["url"]
+
+
+def test_every_end_but_a_good_one_fails_by_default():
+    assert set(BAD_ENDS) == TERMINAL_STATES - SUCCESS_STATES
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -19,15 +19,12 @@ CONFIG = {"method": "grid", "parameters": {"lr": {"values": [0.1, 0.01]}}}
 
 def test_a_sweep_is_made_once_per_dag_run_and_waited_for(server, make_context):
     making = dict(task_id="make", config=CONFIG, project="p")
-    names = {"dag": type("D", (), {"dag_id": "the_dag"}), "run_id": "manual__1"}
     made = []
     for _ in range(2):
-        operator = WandbCreateSweepOperator(**making)
-        operator.render_template_fields(names)
-        context = make_context()
-        made.append(operator.execute(context))
+        context = make_context("make")
+        made.append(WandbCreateSweepOperator(**making).execute(context))
     assert [one["created"] for one in made] == [True, False]
-    assert made[0]["name"] == "the_dag manual__1"
+    assert made[0]["name"] == "the_dag make manual__1"
     assert context["ti"].pushed == {"sweep_path": made[0]["path"], "wandb_sweep_url": made[0]["url"]}
     api = Api({"base_url": server.url, "entity": server.entity}, api_key=server.api_key)
     assert api.sweep(made[0]["path"]).config["parameters"] == CONFIG["parameters"]
@@ -36,6 +33,17 @@ def test_a_sweep_is_made_once_per_dag_run_and_waited_for(server, make_context):
     path, arguments = deferred.value.trigger.serialize()
     assert path == "airflow_provider.triggers.sweep.WandbSweepTrigger"
     assert WandbSweepTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+
+
+def test_each_mapped_task_has_a_sweep_of_its_own(server, make_context):
+    made = [
+        WandbCreateSweepOperator(task_id="make", config={**CONFIG, "method": method}, project="p").execute(
+            make_context("make", map_index=index)
+        )
+        for index, method in enumerate(["grid", "random"])
+    ]
+    assert [one["created"] for one in made] == [True, True]
+    assert made[0]["path"] != made[1]["path"]
 
 
 @pytest.mark.parametrize("state", ["FINISHED", "CANCELED"])

@@ -189,3 +189,29 @@ def test_the_end_of_a_job_that_was_not_waited_for_is_told_once(
     gone = tick(launch, later.cursor)
     assert [event.metadata["state"].value for event in gone.asset_events] == ["no run"]
     assert "No job is open" in tick(launch, gone.cursor).skip_message
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_the_job_that_follows_a_partition_need_not_have_partitions(
+    project, queue, agent, materialize, instance, wandb, partitioned
+):
+    parts = dg.StaticPartitionsDefinition(["small", "large"])
+    launch = asset(project, queue, wait=False, partitions_def=parts)
+
+    @dg.asset(deps=[launch], partitions_def=parts if partitioned else None)
+    def evaluated() -> None: ...
+
+    target = dg.define_asset_job("evaluate", [evaluated])
+    sensor = build_wandb_launch_sensor(launch, target=target)
+    defs = dg.Definitions(
+        assets=[launch, evaluated], jobs=[target], sensors=[sensor], resources={"wandb": wandb}
+    )
+    materialize(launch, partition_key="small", instance=instance)
+    agent(0)
+    with dg.build_sensor_context(
+        instance_ref=instance.get_ref(), definitions=defs, resources={"wandb": wandb}
+    ) as context:
+        outcome = sensor.evaluate_tick(context)
+    (request,) = outcome.run_requests
+    assert request.partition_key == ("small" if partitioned else None)
+    assert request.tags["wandb/state"] == "finished"

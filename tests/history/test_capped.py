@@ -113,3 +113,17 @@ def test_rows_that_are_nowhere_are_looked_for_in_smaller_pages_once(run: Any, tr
     with pytest.raises(IncompleteHistory, match="2000 rows came of 2001"):
         read_table(transport, run.ref)
     assert len(run.pages) < 40
+
+
+def test_a_history_that_shrank_is_not_looked_for_again(run: Any, transport: Transport) -> None:
+    run.log(*rows_of((3000, 1)))
+
+    def rewind(name: str, variables: dict[str, Any]) -> None:
+        if name == "HistoryPage" and variables["minStep"] >= 1000:
+            del run.texts[500:], run.steps[500:]
+
+    run.on_request = rewind
+    with pytest.raises(IncompleteHistory, match="shrank") as caught:
+        read_table(transport, run.ref)
+    assert "page_size" not in str(caught.value)
+    assert [low for low, _ in run.pages].count(0) == 1

@@ -133,7 +133,9 @@ def test_an_expired_url_is_asked_for_again_and_parts_at_hand_are_kept(run: Any, 
     run.on_request = expire
     assert list(read_table(transport, run.ref, page_size=PAGE).iter_rows()) == rows
     assert [name for name, _ in run.asked].count("RunParquetHistory") == 1
-    assert sorted(v["name"] for name, v in run.asked if name == "GET") == ["a", "a", "b", "b"]
+    fetched = [v["name"] for name, v in run.asked if name == "GET"]
+    # The first refusal ends the round; the other part may not have been asked for by then.
+    assert sorted(fetched) in (["a", "a", "b", "b"], ["a", "a", "b"], ["a", "b", "b"])
     assert run.pages == []
 
 

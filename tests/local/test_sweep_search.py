@@ -141,7 +141,8 @@ def test_every_distribution_can_be_searched_and_its_bounds_hold(spec: Any, allow
 
 def test_what_cannot_be_placed_is_left_out_and_a_flat_metric_is_no_accident() -> None:
     config = {"method": "bayes", "metric": {"name": "l"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
-    tried = [Trial({"x": "text"}, 1.0), Trial({}, 0.0), *(Trial({"x": at / 9}, 5.0) for at in range(9))]
+    odd = [Trial({"x": value}, 1.0) for value in ("text", math.nan, math.inf, 10**400)]
+    tried = [*odd, Trial({}, 0.0), *(Trial({"x": at / 9}, 5.0) for at in range(9))]
     values = sweepconfig.suggest(config, "s", 30, tried)
     assert values is not None
     assert 0 <= values["x"] <= 1
@@ -179,6 +180,8 @@ def test_the_server_feeds_the_search_with_what_its_runs_reported(bare: Any, proj
         ({"max_iter": 27, "s": 2}, 100, [3, 9]),
         ({"max_iter": 27}, 100, [1, 3, 9]),
         ({"min_iter": 3}, 2, []),
+        ({"min_iter": 3, "eta": 1e6}, 10**9, [3, 3_000_000]),
+        ({"max_iter": 27, "s": 10**12}, 100, [1, 3, 9]),
     ],
     ids=str,
 )
@@ -197,6 +200,9 @@ def test_brackets_end_where_hyperband_has_them(given: Any, reached: int, boundar
         ({"type": "hyperband", "min_iter": 1, "max_iter": 2}, "either min_iter or max_iter"),
         ({"type": "hyperband", "min_iter": 0}, "min_iter must be a whole number"),
         ({"type": "hyperband", "min_iter": 1, "eta": 1}, "eta must be"),
+        ({"type": "hyperband", "min_iter": 1, "eta": 1e300}, "eta must be"),
+        ({"type": "hyperband", "max_iter": 10**13}, "max_iter must be"),
+        ({"type": "hyperband", "max_iter": 10**9, "eta": 1.0000001}, "eta must be"),
     ],
     ids=str,
 )

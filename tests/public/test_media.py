@@ -329,6 +329,36 @@ def test_what_is_no_object_cannot_be_added_or_got(run: Run) -> None:
     assert table.data == [[{"_type": "audio-file", "path": "a.wav"}]]
 
 
+def test_damaged_objects_are_told_with_their_place_and_unknown_pictures_are_left_as_stored(run: Run) -> None:
+    artifact = Artifact("objects", type="dataset")
+    times = {"params": {"type_map": {"a": {"wb_type": "timestamp"}}}, "wb_type": "typedDict"}
+    arrays = {
+        "params": {"serialization_path": {"key": "a", "path": "x.npz"}, "shape": [1]}, "wb_type": "ndarray"
+    }  # fmt: skip
+    damaged: dict[str, Any] = {
+        "long": {"columns": ["a"], "data": [[1, 2]]},
+        "short": {"columns": ["a", "b"], "data": [[1]]},
+        "when": {"columns": ["a"], "data": [[1e300]], "column_types": times},
+        "zip": {"columns": ["a"], "data": [[None]], "column_types": {"params": {"type_map": {"a": arrays}}}},
+    }
+    for name, table in damaged.items():
+        artifact.add_bytes(json.dumps({"_type": "table", **table}).encode(), f"{name}.table.json")
+    for name in ("x.npz", "x.png", "x.webp"):
+        artifact.add_bytes(b"what is this", name)
+    artifact.add_bytes(b"no json", "text.table.json")
+    png, webp = ({"_type": "image-file", "path": f"x.{kind}", "format": kind} for kind in ("png", "webp"))
+    artifact.add_bytes(json.dumps(png).encode(), "png.image-file.json")
+    cells = {"_type": "table", "columns": ["a"], "data": [[webp]]}
+    artifact.add_bytes(json.dumps(cells).encode(), "webp.table.json")
+    logged = run.log_artifact(artifact)
+    for name in (*damaged, "text", "png"):
+        with pytest.raises(DataError, match=rf"objects:v0/{name}\."):
+            logged.get(name)
+    table = logged.get("webp")
+    assert isinstance(table, Table)
+    assert table.data == [[webp]]
+
+
 def test_a_table_that_another_artifact_refers_to_is_found_there(run: Run) -> None:
     artifact = Artifact("objects", type="dataset")
     artifact.add(Table(columns=["i"], data=[[Image(PIXELS)]]), "t")

@@ -203,15 +203,13 @@ def masked_crc32c_of(data):
     return ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-@pytest.fixture(params=["crc32c", "google_crc32c", "numpy"])
+@pytest.fixture(params=["compiled", "numpy"])
 def some_crc(request, monkeypatch):
     """Each way to a CRC of long records."""
     if request.param == "numpy":
         monkeypatch.setattr(crc, "compiled", lambda: None)
     else:
-        library = pytest.importorskip(request.param)
-        function = library.crc32c if request.param == "crc32c" else lambda data: library.value(bytes(data))
-        monkeypatch.setattr(crc, "compiled", lambda: function)
+        assert crc.compiled() is not None
 
 
 @pytest.mark.parametrize("sizes", [(5_000, 20_000), (30, 3_000), (300, 301)])

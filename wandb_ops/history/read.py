@@ -250,6 +250,7 @@ class Reading:
         self.counts = counts
         self.received = 0
         self.used_exports = False
+        self._shrank = False
         reaches_end = request.high is None or (counts.last_step >= 0 and request.high > counts.last_step)
         self.whole = request.low == 0 and reaches_end
 
@@ -319,7 +320,7 @@ class Reading:
             where=request.ref.path,
             concurrency=request.concurrency,
             eager=request.eager,
-            far_bytes=PAGE_BYTES * (2 if request.at_once else 1),
+            far_bytes=PAGE_BYTES * (4 if request.at_once else 2),
         )
         yield from self._count(reader.pages())
         if self.whole and self.received < counts.history_lines and high < END_OF_STEPS:
@@ -368,9 +369,8 @@ class Reading:
 
     def _may_be_cut(self) -> bool:
         """Whether the server may have held pages to fewer rows than were asked for."""
-        return (
-            self._request.page_size > _SURE_PAGE and _SURE_PAGE <= self.received < self.counts.history_lines
-        )
+        lacks = _SURE_PAGE <= self.received < self.counts.history_lines
+        return self._request.page_size > _SURE_PAGE and lacks and not self._shrank
 
     def check(self) -> None:
         """Compare what came with what the server says exists.
@@ -393,6 +393,7 @@ class Reading:
             else f"{received} rows came, not {expected}"
         )
         if now < expected:
+            self._shrank = True
             problem += ", and the history shrank while it was read"
         raise IncompleteHistory(
             problem,

@@ -199,13 +199,7 @@ def masked_crc_rows(block: U8, lengths: int | NDArray[np.int64]) -> U32:
 
 @cache
 def compiled() -> Callable[[memoryview], int] | None:
-    """CRC-32C by a C package, `crc32c` or `google-crc32c`; None when neither is installed."""
-    try:
-        function: Callable[[memoryview], int] = importlib.import_module("crc32c").crc32c
-    except ImportError:
-        pass
-    else:
-        return function
+    """CRC-32C by the C package `google-crc32c`; None where it is not installed."""
     try:
         google = importlib.import_module("google_crc32c")
     except ImportError:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wandb_ops.local.jsontext import finite
 from wandb_ops.local.sweeps import sweepconfig
 
 if TYPE_CHECKING:
@@ -60,11 +61,12 @@ def place(parameter: Parameter, value: Any) -> list[float]:
         chosen = known.index(value)
         return [math.sqrt(0.5) * (index == chosen) for index in range(len(known))]  # a distance of 1 apart
     axis = _axis(parameter)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{parameter.name} is not a number")  # noqa: TRY004 - as any other value that is none of its
+    number = finite(value)
+    if number is None:
+        raise ValueError(f"{parameter.name} is not a number")
     if axis.high == axis.low:
         return [0.0]
-    return [min(max((axis.inward(value) - axis.low) / (axis.high - axis.low), 0.0), 1.0)]
+    return [min(max((axis.inward(number) - axis.low) / (axis.high - axis.low), 0.0), 1.0)]
 
 
 def near(parameter: Parameter, value: Any, choice: random.Random, width: float) -> Any:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _BATCH = 20_000
 _MAX_BOUNDARIES = 64
+# All of it is worked out inside the writer's transaction, at every heartbeat of an agent.
+_MAX_ITERATIONS = 10**12
+_LOW_ETA, _HIGH_ETA = 1.01, 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,12 @@ class Rule:
     def boundaries(self, reached: int) -> list[int]:
         """The iterations at which runs are compared, up to ``reached``."""
         if self.min_iter is not None:
-            every = [int(self.min_iter * self.eta**power) for power in range(_MAX_BOUNDARIES)]
+            span = max(reached / self.min_iter, 1)
+            highest = min(int(math.log(span, self.eta) + 1e-9) + 1, _MAX_BOUNDARIES)
+            every = [int(self.min_iter * self.eta**power) for power in range(highest)]
         else:
-            every = [int((self.max_iter or 0) / self.eta**power) for power in range(self.s, 0, -1)]
+            deepest = min(self.s, int(math.log(self.max_iter or 1, self.eta) + 1e-9))
+            every = [int((self.max_iter or 0) / self.eta**power) for power in range(deepest, 0, -1)]
         return sorted({each for each in every if 1 <= each <= reached})
 
 
@@ -58,13 +64,13 @@ def read_rule(config: Mapping[str, Any]) -> Rule | None:
         raise _wrong("the sweep needs a metric to compare its runs by")
     low, high, eta, s = (given.get(key) for key in ("min_iter", "max_iter", "eta", "s"))
     for name, value in (("min_iter", low), ("max_iter", high), ("s", s)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise _wrong(f"{name} must be a whole number from 1")
+        if value is not None and (type(value) is not int or not 1 <= value <= _MAX_ITERATIONS):
+            raise _wrong(f"{name} must be a whole number from 1 to {_MAX_ITERATIONS}")
     if (low is None) == (high is None):
         raise _wrong("it needs either min_iter or max_iter")
     eta = 3 if eta is None else eta
-    if isinstance(eta, bool) or not isinstance(eta, int | float) or not 1 < eta < math.inf:
-        raise _wrong("eta must be a number above 1")
+    if isinstance(eta, bool) or not isinstance(eta, int | float) or not _LOW_ETA <= eta <= _HIGH_ETA:
+        raise _wrong(f"eta must be a number from {_LOW_ETA} to {_HIGH_ETA}")
     brackets = s or (int(math.log(high, eta) + 1e-9) if high else 0)
     return Rule(low, high, float(eta), brackets, bool(given.get("strict")))
 

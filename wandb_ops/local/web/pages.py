@@ -7,6 +7,7 @@ browser from JSON.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ class Pages:
         self._templates = Environment(
             loader=PackageLoader("wandb_ops.local.web"), autoescape=select_autoescape(), trim_blocks=True
         )
+        self._templates.globals["look"] = _look()
         self._templates.filters.update(ago=self._ago, brief=brief, size=size, quote=_segment, counted=counted)
 
     def guarded(self, page: Callable[[Request], Response]) -> Callable[[Request], Any]:
@@ -350,6 +352,14 @@ class Pages:
         return HTMLResponse(self._templates.get_template(template).render(**values), status)
 
 
+def _look() -> str:
+    """What tells the scripts and the style of one version from another's, which a browser may have kept."""
+    found = hashlib.sha256()
+    for path in sorted((_HERE / "static").iterdir()):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:8]
+
+
 def _project(request: Request) -> str:
     name: str = request.path_params["project"]
     return name
@@ -400,5 +410,5 @@ def size(count: int) -> str:
     """Bytes for people."""
     for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} B"
+            return f"{count / length:.1f}\N{NO-BREAK SPACE}{unit}"
+    return f"{count}\N{NO-BREAK SPACE}B"

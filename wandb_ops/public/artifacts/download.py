@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,9 +22,11 @@ from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, referenced
 from wandb_ops.public.artifacts.objectstores import STORES, fetch_object
 from wandb_ops.public.artifacts.references import local_path
 from wandb_ops.redaction import safe_url
+from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
     from typing import BinaryIO
 
@@ -66,7 +67,7 @@ def download_entries(
     """
     jobs = [_Job(entry, safe_path(root, entry.path)) for entry in entries]
     gone: set[Path] = set()
-    with ThreadPoolExecutor(_WORKERS, "wandb-ops-download") as pool:
+    with workers(_WORKERS, "wandb-ops-download") as pool:
         _Download(artifact, pool, gone if allow_missing_references else None).run(jobs)
     return [job.path for job in jobs if job.path not in gone]
 

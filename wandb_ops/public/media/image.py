@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WRITABLE = ("png", "jpg", "jpeg", "bmp")
+#: Kinds of files that are known here, by the suffixes of their names.
+FORMATS = frozenset({*_WRITABLE, "gif"})
 _CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 
 

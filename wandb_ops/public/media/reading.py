@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
-from wandb_ops.errors import DataError, UsageError
+from wandb_ops.errors import DataError, Error, UsageError
 from wandb_ops.protocol import values
 from wandb_ops.public.media import types
 from wandb_ops.public.media.cells import moment
 from wandb_ops.public.media.html import Html
-from wandb_ops.public.media.image import Image
+from wandb_ops.public.media.image import FORMATS, Image
+from wandb_ops.public.media.pixels import format_and_size
 from wandb_ops.public.media.table import Table
 from wandb_ops.public.runs.histogram import Histogram
 
@@ -52,7 +54,11 @@ def read_object(entry: str, fetch: Fetch, where: str) -> Media | Histogram:
         UsageError: Objects of that kind are not read here.
         DataError: The entry is not what its name says.
     """
-    content = values.loads_object(fetch([entry])[entry])
+    try:
+        content = values.loads_object(fetch([entry])[entry])
+    except DataError as error:
+        error.where = error.where or where
+        raise
     kind = content.get("_type")
     held = fetch(set(_files_of(content)))  # together: a table may have thousands
     if kind == "table":
@@ -86,16 +92,17 @@ def _object(content: dict[str, Any], held: Held, where: str) -> Media | Histogra
     kind = content.get("_type")
     try:
         if kind == "image-file":
-            image = Image(
-                held[content["path"]], caption=content.get("caption"), grouping=content.get("grouping")
-            )
+            data = held[content["path"]]
+            if format_and_size(data) is None and content.get("format") not in FORMATS:
+                return None  # the SDK keeps files of any kind
+            image = Image(data, caption=content.get("caption"), grouping=content.get("grouping"))
             image.format = content.get("format") or image.format
             return image
         if kind == "html-file":
             return Html(held[content["path"]].decode(), inject=False, data_is_not_path=True)
         if kind == "histogram" and "packedBins" not in content:
             return Histogram(np_histogram=(content["values"], content["bins"]))
-    except (KeyError, TypeError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError, UnicodeDecodeError, UsageError) as error:
         raise DataError(f"The object of type {kind!r} is damaged: {error}", where=where) from error
     return None
 
@@ -110,13 +117,17 @@ def _table(content: dict[str, Any], held: Held, where: str) -> Table:
         made._mixed = any(types.ANY in types.members_of(kind) for kind in made._types)
         made._quick = [set() for _ in columns]
         made.data = [list(row) for row in rows]
+        if any(len(row) != len(columns) for row in made.data):
+            raise IndexError(f"a row has not {len(columns)} cells")
         for place, kind in enumerate(made._types):
             cells = _arrays(kind, held, len(rows)) or [
                 _cell(row[place], kind, held, where) for row in made.data
             ]
             for row, cell in zip(made.data, cells, strict=True):
                 row[place] = cell
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except Error:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError, OSError, BadZipFile) as error:
         raise DataError(f"The table is damaged: {type(error).__name__} {error}", where=where) from error
     return made
 
