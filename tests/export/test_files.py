@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from wandb_ops.errors import IncompleteHistory, NotFoundError, OutputError, UnsafePath, UsageError
-from wandb_ops.export import export_run, verify_file
-from wandb_ops.export import files as files_module
+from wandb_ops.export import export_run, verify_file, writing
 from wandb_ops.history.table import rows_of_batch
 from wandb_ops.transport.retry import Kind
 
@@ -255,7 +254,7 @@ def test_a_full_disk_is_told_with_the_path_and_leaves_the_old_file(
     target.write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    measured = files_module._write
+    measured = writing._write
 
     def with_limit(*args):
         # Only while the export writes: the server in this process writes its database too.
@@ -265,7 +264,7 @@ def test_a_full_disk_is_told_with_the_path_and_leaves_the_old_file(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    monkeypatch.setattr(files_module, "_write", with_limit)
+    monkeypatch.setattr(writing, "_write", with_limit)
     try:
         with pytest.raises(OutputError, match="File too large") as failure:
             export_run(project.transport, ref, to=target)

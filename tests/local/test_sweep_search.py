@@ -14,6 +14,7 @@ from wandb_ops.local.serve import LocalServer
 from wandb_ops.local.sweeps import sweepconfig
 from wandb_ops.local.sweeps.bayes import Trial
 from wandb_ops.local.sweeps.hyperband import read_rule
+from wandb_ops.local.sweeps.suggest import suggest
 
 UPSERT = """mutation U($input: UpsertSweepInput!) { upsertSweep(input: $input) {
   sweep { name } configValidationWarnings } }"""
@@ -69,7 +70,7 @@ def best_of(method: str, name: str, trials: int, sign: float = 1.0) -> float:
     config = {"method": method, "metric": {"name": "loss"}, "parameters": SPACE}
     tried: list[Trial] = []
     for number in range(trials):
-        values = sweepconfig.suggest(config, name, number, tried)
+        values = suggest(config, name, number, tried)
         assert values is not None
         tried.append(Trial(values, sign * loss(values)))
     return min(sign * float(trial.loss or 0.0) for trial in tried)
@@ -87,11 +88,11 @@ def test_the_next_trial_follows_from_the_sweep_and_its_trials_alone() -> None:
     config = {"method": "bayes", "metric": {"name": "loss"}, "parameters": SPACE}
     tried = []
     for number in range(10):
-        values = sweepconfig.suggest(config, "same", number, tried)
-        assert values == sweepconfig.suggest(config, "same", number, tried)
+        values = suggest(config, "same", number, tried)
+        assert values == suggest(config, "same", number, tried)
         assert values is not None
         tried.append(Trial(values, loss(values)))
-    assert sweepconfig.suggest(config, "same", 10, tried) != sweepconfig.suggest(config, "other", 10, tried)
+    assert suggest(config, "same", 10, tried) != suggest(config, "other", 10, tried)
 
 
 def test_agents_at_work_at_once_are_sent_to_different_places() -> None:
@@ -99,7 +100,7 @@ def test_agents_at_work_at_once_are_sent_to_different_places() -> None:
     tried = [Trial({"x": at / 7}, (at / 7 - 0.4) ** 2) for at in range(8)]
     given = []
     for number in range(20, 23):
-        values = sweepconfig.suggest(config, "s", number, tried)
+        values = suggest(config, "s", number, tried)
         assert values is not None
         given.append(values["x"])
         tried.append(Trial(values, None))
@@ -126,14 +127,14 @@ def test_agents_at_work_at_once_are_sent_to_different_places() -> None:
         ),
         ({"values": [None, [1], True, 1]}, lambda value: value in [None, [1], True]),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_every_distribution_can_be_searched_and_its_bounds_hold(spec: Any, allowed: Any) -> None:
     config = {"method": "bayes", "metric": {"name": "l"}, "parameters": {"x": spec}}
     assert sweepconfig.check(config) == []
     chance, tried = random.Random(1), []
     for number in range(14):
-        values = sweepconfig.suggest(config, "s", number, tried)
+        values = suggest(config, "s", number, tried)
         assert values is not None
         assert allowed(values["x"])
         tried.append(Trial(values, chance.random()))
@@ -143,7 +144,7 @@ def test_what_cannot_be_placed_is_left_out_and_a_flat_metric_is_no_accident() ->
     config = {"method": "bayes", "metric": {"name": "l"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
     odd = [Trial({"x": value}, 1.0) for value in ("text", math.nan, math.inf, 10**400)]
     tried = [*odd, Trial({}, 0.0), *(Trial({"x": at / 9}, 5.0) for at in range(9))]
-    values = sweepconfig.suggest(config, "s", 30, tried)
+    values = suggest(config, "s", 30, tried)
     assert values is not None
     assert 0 <= values["x"] <= 1
 

@@ -14,6 +14,7 @@ import requests
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.serve import LocalServer
 from wandb_ops.local.sweeps import sweepconfig
+from wandb_ops.local.sweeps.suggest import suggest
 
 UPSERT = """mutation U($input: UpsertSweepInput!) { upsertSweep(input: $input) {
   sweep { id name state method config displayName runCountExpected project { name entity { name } } }
@@ -294,10 +295,10 @@ DRAWN = [
 def test_what_is_drawn_is_within_what_was_asked_for_and_not_always_the_same(spec: Any, allowed: Any) -> None:
     config = {"method": "random", "parameters": {"x": spec}}
     assert sweepconfig.check(config) == []
-    drawn = [sweepconfig.suggest(config, "sweep", number)["x"] for number in range(200)]  # type: ignore[index]
+    drawn = [suggest(config, "sweep", number)["x"] for number in range(200)]  # type: ignore[index]
     assert all(allowed(value) for value in drawn)
     assert len({json.dumps(value) for value in drawn}) > 1
-    assert drawn[7] == sweepconfig.suggest(config, "sweep", 7)["x"]  # type: ignore[index]
+    assert drawn[7] == suggest(config, "sweep", 7)["x"]  # type: ignore[index]
 
 
 def test_probabilities_are_followed() -> None:
@@ -306,7 +307,7 @@ def test_probabilities_are_followed() -> None:
         "parameters": {"x": {"values": ["rare", "often"], "probabilities": [0.1, 0.9]}},
     }
     sweepconfig.check(config)
-    counts = Counter(sweepconfig.suggest(config, "s", number)["x"] for number in range(1000))  # type: ignore[index]
+    counts = Counter(suggest(config, "s", number)["x"] for number in range(1000))  # type: ignore[index]
     assert 50 < counts["rare"] < 150
 
 
@@ -319,9 +320,9 @@ def test_a_grid_of_ranges_holds_both_ends() -> None:
         },
     }
     sweepconfig.check(config)
-    every = [sweepconfig.suggest(config, "s", number) for number in range(9)]
+    every = [suggest(config, "s", number) for number in range(9)]
     assert every == [{"a": a, "b": {"c": c}} for a in (1, 2, 3) for c in (0.0, 0.5, 1.0)]
-    assert sweepconfig.suggest(config, "s", 9) is None
+    assert suggest(config, "s", 9) is None
     with pytest.raises(Refused, match="allowed"):
         sweepconfig.check({"method": "grid", "parameters": {k: {"min": 1, "max": 2000} for k in "ab"}})
 

@@ -3,8 +3,8 @@
 ::
 
     one run
-      files         -> one file: decides whether anything is to be done, reads, writes, reports
-      lakerun       -> a lake
+      files         -> one file: decides whether anything is to be done, reads, reports;  writing: writes it
+      lakerun       -> a lake;  exported: what came of either
     a project
       engine        brings runs to a folder or a lake;  crew: the workers, side by side;  planning: how much
       project       what was asked for, what came of it, and what a destination must offer
@@ -43,7 +43,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wandb_ops.export.engine import export_project, plan_export
-    from wandb_ops.export.files import Exported, export_run
+    from wandb_ops.export.exported import Exported
+    from wandb_ops.export.files import export_run
     from wandb_ops.export.lakecare import optimize_lake, vacuum_lake
     from wandb_ops.export.project import ExportPlan, NotTaken, ProjectExport
     from wandb_ops.export.verify import Verified, verify_file
@@ -68,7 +69,7 @@ __all__ = [
 # Who needs one of these modules should not pay for all of them.
 _ON_FIRST_USE = {
     "ExportPlan": "project",
-    "Exported": "files",
+    "Exported": "exported",
     "NotTaken": "project",
     "ProjectExport": "project",
     "ProjectVerified": "verify_project",

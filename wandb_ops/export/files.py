@@ -1,32 +1,30 @@
-"""One run's history into one file: atomic, exact, and left alone when nothing changed."""
+"""One run's history into one file, or into a lake: exact, and left alone when nothing changed."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wandb_ops.errors import UsageError
-from wandb_ops.export.atomic import Discard
+from wandb_ops.export.exported import Exported, run_url
 from wandb_ops.export.metadata import describe_source
 from wandb_ops.export.naming import safe_name
 from wandb_ops.export.targets import explained, folder, measure, shown, target
+from wandb_ops.export.writing import write_history
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from wandb_ops.export.stream import HistoryStream
+    from wandb_ops.export.exported import RunFormat
     from wandb_ops.export.targets import Target
+    from wandb_ops.export.writing import FileFormat
     from wandb_ops.history.ref import RunCounts, RunRef
     from wandb_ops.transport.session import Transport
 
 logger = logging.getLogger("wandb_ops.export")
-
-FileFormat = Literal["parquet", "csv", "jsonl"]
-RunFormat = Literal["parquet", "csv", "jsonl", "delta"]
 
 _SUFFIXES: dict[str, FileFormat] = {
     ".parquet": "parquet",
@@ -35,27 +33,6 @@ _SUFFIXES: dict[str, FileFormat] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """What an export did, and what the file holds now."""
-
-    path: str  # entity/project/run_id
-    url: str
-    run_id: str
-    uri: str  # an absolute path, or the URL that was asked for; of a lake, the table
-    format: RunFormat
-    action: Literal["written", "appended", "replaced", "unchanged"]  # two of them for a lake only
-    rows: int
-    bytes: int
-    columns: tuple[tuple[str, str], ...]  # name, Arrow type
-    first_step: int  # -1 when there is no row
-    last_step: int
-    sha256: str  # of the file; "" for a lake
-    complete: bool  # False while the run is still being written
-    state: str
-    left_out: dict[str, int] = field(default_factory=dict)  # reason -> rows not taken
 
 
 def export_run(
@@ -158,44 +135,6 @@ def export_run(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file that was put in place, or found to be the same already."""
-
-    action: Literal["written", "unchanged"]
-    bytes: int
-    sha256: str
-    columns: tuple[tuple[str, str], ...]  # name, Arrow type
-
-
-def write_history(
-    history: HistoryStream,
-    place: Target,
-    kind: FileFormat,
-    source: dict[str, Any],
-    *,
-    excel_safe: bool = False,
-    force: bool = False,
-) -> Written:
-    """Put a history in place; what stands there already stays when it is the same, byte for byte."""
-    action: Literal["written", "unchanged"] = "written"
-    size, digest = 0, ""
-    columns: tuple[tuple[str, str], ...] = ()
-    with explained(place.uri, "write"), place.publish() as out:
-        columns = _write(history, kind, out, source, excel_safe)
-        size, digest = measure(out)
-        if kind != "parquet" and not force and _same(place, digest):
-            action = "unchanged"
-            raise Discard
-    return Written(action, size, digest, columns)
-
-
-def run_url(app_url: str, ref: RunRef) -> str:
-    """The run's page in the W&B app."""
-    entity, project, run_id = (quote(part, safe="") for part in (ref.entity, ref.project, ref.run_id))
-    return f"{app_url}/{entity}/{project}/runs/{run_id}"
-
-
 def _place(to: str | os.PathLike[str], ref: RunRef, format: FileFormat | None) -> tuple[Target, FileFormat]:
     """The file to write and its format."""
     text = str(to)
@@ -265,38 +204,6 @@ def _standing(place: Target) -> _Standing | None:
             "sha256": digest,
         },
     )
-
-
-def _write(
-    history: HistoryStream, kind: FileFormat, out: BinaryIO, source: dict[str, Any], excel_safe: bool
-) -> tuple[tuple[str, str], ...]:
-    """Write `history` in a format; returns its columns as (name, Arrow type)."""
-    from wandb_ops.export.parquet import ParquetSink
-    from wandb_ops.export.text import write_csv, write_jsonl
-    from wandb_ops.history.table import key_of_field
-
-    schema = history.schema
-    if kind == "parquet":
-        steps = {"first_step_read": history.first_step, "last_step_read": history.last_step}
-        with ParquetSink(out, schema) as sink:
-            for table in history.tables():
-                sink.write(table)
-            sink.close(source | steps)
-    elif kind == "csv":
-        write_csv(
-            history.iter_rows(), [key_of_field(column) for column in schema], out, excel_safe=excel_safe
-        )
-    else:
-        write_jsonl(history.iter_rows(), out)
-    out.flush()
-    return tuple((column.name, str(column.type)) for column in schema)
-
-
-def _same(place: Target, digest: str) -> bool:
-    if not place.exists():
-        return False
-    with place.open() as standing:
-        return measure(standing)[1] == digest
 
 
 def _left_out(

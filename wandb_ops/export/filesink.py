@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from wandb_ops.errors import IncompleteHistory, UsageError
 from wandb_ops.export.atomic import Discard
-from wandb_ops.export.files import write_history
 from wandb_ops.export.loose import LooseFiles
 from wandb_ops.export.metadata import describe_source, describe_system, origin, seal, unseal
 from wandb_ops.export.naming import safe_name
@@ -28,18 +27,19 @@ from wandb_ops.export.places import child
 from wandb_ops.export.project import NotTaken, Taken
 from wandb_ops.export.stream import HistoryStream, stream_events, stream_history, stream_of
 from wandb_ops.export.targets import explained, folder, measure
+from wandb_ops.export.writing import write_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
-    from wandb_ops.export.files import FileFormat
     from wandb_ops.export.listing import Listed
     from wandb_ops.export.project import PerRun, ProjectRequest, What
     from wandb_ops.export.spool import TableSpool
     from wandb_ops.export.tables import ProjectTable
     from wandb_ops.export.targets import Target
+    from wandb_ops.export.writing import FileFormat
     from wandb_ops.history.pages import Rows
     from wandb_ops.history.ref import RunCounts, RunRef
     from wandb_ops.transport.session import Transport

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from wandb_ops.errors import NotFoundError, OutputError
-from wandb_ops.export.files import Exported, run_url
+from wandb_ops.export.exported import Exported, run_url
 from wandb_ops.export.lake import LakeTable, transaction
 from wandb_ops.export.lakecolumns import schema_of
 from wandb_ops.export.lakesink import LakeDestination

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,9 @@ from wandb_ops.local.jsontext import finite
 from wandb_ops.local.sweeps import hyperband
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import random
+    from collections.abc import Iterator, Mapping
 
-    from wandb_ops.local.sweeps.bayes import Trial
 
 METHODS = frozenset({"grid", "random", "bayes", "custom"})
 _MAX_TEXT = 1 << 20
@@ -110,7 +109,7 @@ def check(config: Mapping[str, Any]) -> list[str]:
     if not given and method != "custom":
         raise Refused("Invalid sweep config: parameters are missing")
     if method == "grid":
-        count = math.prod(len(_grid_values(parameter)) for parameter in given)
+        count = math.prod(len(grid_values(parameter)) for parameter in given)
         if count > _MAX_GRID:
             raise Refused(f"Invalid sweep config: a grid of {count} runs; {_MAX_GRID} are allowed")
     if method == "bayes" and config.get("metric") is None:
@@ -199,7 +198,7 @@ def _implied(spec: Mapping[str, Any]) -> str | None:
     return "normal" if "mu" in spec or "sigma" in spec else None
 
 
-def _grid_values(parameter: Parameter) -> list[Any]:
+def grid_values(parameter: Parameter) -> list[Any]:
     """The values that a grid goes through."""
     spec, kind = parameter.spec, parameter.distribution
     if kind == "constant":
@@ -223,50 +222,8 @@ def expected_runs(config: Mapping[str, Any]) -> int | None:
     cap: int | None = config.get("run_cap")
     if config.get("method") != "grid":
         return cap
-    count = math.prod(len(_grid_values(parameter)) for parameter in parameters(config))
+    count = math.prod(len(grid_values(parameter)) for parameter in parameters(config))
     return count if cap is None else min(cap, count)
-
-
-def suggest(
-    config: Mapping[str, Any], name: str, number: int, trials: Sequence[Trial] = ()
-) -> dict[str, Any] | None:
-    """Parameters of trial ``number`` (from 0) of the sweep ``name``; None when there is no such trial.
-
-    Args:
-        trials: What was tried so far, for a Bayesian search.
-    """
-    if config.get("method") == "custom":
-        return None
-    limit = expected_runs(config)
-    if limit is not None and number >= limit:
-        return None
-    given = parameters(config)
-    if config.get("method") == "grid":
-        values = _cell([_grid_values(parameter) for parameter in given], number)
-    else:
-        choice = random.Random(f"{name}/{number}")
-        if config.get("method") == "bayes":
-            from wandb_ops.local.sweeps import bayes
-
-            values = bayes.choose(given, choice, trials, number)
-        else:
-            values = [draw(parameter, choice) for parameter in given]
-    chosen: dict[str, Any] = {}
-    for parameter, value in zip(given, values, strict=True):
-        place = chosen
-        for key in parameter.path[:-1]:
-            place = place.setdefault(key, {})
-        place[parameter.path[-1]] = value
-    return chosen
-
-
-def _cell(columns: list[list[Any]], number: int) -> list[Any]:
-    """Cell ``number`` of a grid; the last parameter changes the fastest."""
-    values = []
-    for column in reversed(columns):
-        number, index = divmod(number, len(column))
-        values.append(column[index])
-    return values[::-1]
 
 
 def draw(parameter: Parameter, choice: random.Random) -> Any:

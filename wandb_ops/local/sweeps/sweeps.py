@@ -17,6 +17,7 @@ from wandb_ops.local.jsontext import finite, loads
 from wandb_ops.local.names import decode_id, decode_number, encode_id, new_run_id
 from wandb_ops.local.runs import runs
 from wandb_ops.local.sweeps import hyperband, sweepconfig
+from wandb_ops.local.sweeps.suggest import suggest
 
 if TYPE_CHECKING:
     import sqlite3
@@ -427,7 +428,7 @@ def _waiting_trial(
 
 def _next_trial(db: sqlite3.Connection, sweep: Sweep) -> tuple[str, str] | None:
     trials = _tried(db, sweep) if sweep.values.get("method") == "bayes" else ()
-    config = sweepconfig.suggest(sweep.values, sweep.name, sweep.suggested, trials)
+    config = suggest(sweep.values, sweep.name, sweep.suggested, trials)
     if config is None:
         return None
     run = new_run_id()
