@@ -23,7 +23,7 @@ ui: $(VENV)/.demo  ## open what the demo left: the server's page, on a free loca
 	@$(BIN)/wandb-ops local --data .demo/server --entity demo
 
 test: $(VENV)/.dev  ## all tests: unit, faults, the real wandb SDK, Airflow, Dagster
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev  ## ruff and strict typing
 	@$(BIN)/ruff check .

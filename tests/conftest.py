@@ -12,7 +12,7 @@ import pytest
 
 # With --import-mode=importlib nothing is importable by itself; the shared plugin is, by this.
 sys.path.append(str(Path(__file__).parent / "support"))
-pytest_plugins = ["faults_plugin"]
+pytest_plugins = ["faults_plugin", "s3_plugin"]
 
 
 def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:

@@ -35,59 +35,6 @@ from wandb_ops.export.places import placed, to_fsspec, to_object_store
 from wandb_ops.protocol.storage import upload_run_file
 from wandb_ops.snapshot import take_snapshot
 
-SERVER = textwrap.dedent(
-    """
-    import sys
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    print(*server.get_host_and_port(), flush=True)
-    sys.stdin.read()
-    """
-)
-
-
-@pytest.fixture(scope="module")
-def s3_url():
-    """The address of a server that holds nothing yet."""
-    server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        host, port = server.stdout.readline().split()
-        yield f"http://{host}:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        server.stdin.close()
-        server.stdout.close()
-
-
-@pytest.fixture
-def bucket(s3_url, project, monkeypatch):
-    """An empty bucket of the test's own; how to reach it stands in the environment, as anywhere."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": s3_url,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()
-    store = fsspec.filesystem("s3")
-    store.mkdir(project.name)
-    yield f"s3://{project.name}"
-    fsspec.filesystem("s3").clear_instance_cache()
-
 
 @pytest.fixture
 def two(project):
@@ -105,7 +52,7 @@ def test_a_project_becomes_objects_and_is_left_alone_the_second_time(two, bucket
     assert done.ok, done.not_taken
     assert done.uri == f"{bucket}/deep/er"
     store = fsspec.filesystem("s3")
-    root = f"{two.name}/deep/er/"
+    root = f"{bucket.removeprefix('s3://')}/deep/er/"
     held = {path.removeprefix(root): store.cat(path) for path in store.find(root)}
     local = {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert held == local
@@ -155,7 +102,7 @@ def test_snapshots_and_their_page_in_a_bucket(two, bucket):
     )
     assert taken.report == f"{bucket}/page.html"
     assert DeltaTable(f"{bucket}/lake/snapshots").to_pyarrow_table().num_rows == 2
-    assert b"name" not in fsspec.filesystem("s3").cat(f"{two.name}/page.html")[:10]
+    assert b"name" not in fsspec.filesystem("s3").cat(f"{bucket}/page.html")[:10]
 
 
 SECRET = "markersecret0123456789abcdef"

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import subprocess
 import sys
-import textwrap
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -176,45 +172,15 @@ def test_an_address_that_gives_nothing_is_said_in_words(web: Web) -> None:
 
 # -- S3 ----------------------------------------------------------------------------------------------------
 
-SERVER = textwrap.dedent(
-    """
-    import sys
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    print(*server.get_host_and_port(), flush=True)
-    sys.stdin.read()
-    """
-)
-
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
+def s3(s3_environment: dict[str, str]) -> Iterator[Any]:
     """A client of a server on loopback; how to reach it stands in the environment, as anywhere."""
     boto3 = pytest.importorskip("boto3")
-    server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    patch = pytest.MonkeyPatch()
-    try:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        host, port = server.stdout.readline().split()
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_S3_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_environment.items():
             patch.setenv(name, value)
+        patch.setenv("AWS_S3_ENDPOINT_URL", s3_environment["AWS_ENDPOINT_URL"])  # the SDK's own name
         client = boto3.client("s3")
         client.create_bucket(Bucket="plain")
         client.create_bucket(Bucket="kept")
@@ -222,12 +188,6 @@ def s3() -> Iterator[Any]:
         for key in ("d/a.txt", "d/sub/b.txt", "d2/x", "single", "d/", "sp ace/ü.txt"):
             client.put_object(Bucket="plain", Key=key, Body=key.encode())
         yield client
-    finally:
-        patch.undo()
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        for pipe in (server.stdin, server.stdout):
-            pipe.close()
 
 
 @pytest.fixture

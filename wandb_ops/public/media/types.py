@@ -166,9 +166,6 @@ def declared(dtype: Any) -> Type | None:
     """The type that a `dtype=` of a table means: a Python or numpy type, or None for any it does not know."""
     import datetime
 
-    from wandb_ops.public.media.html import Html
-    from wandb_ops.public.media.image import Image
-
     if isinstance(dtype, dict) and isinstance(dtype.get("wb_type"), str):
         return dtype
     if isinstance(dtype, (list, tuple)):
@@ -193,7 +190,6 @@ def declared(dtype: Any) -> Type | None:
         datetime.date: TIMESTAMP,
         list: list_of(UNKNOWN, 0),
         object: ANY,
-        Image: IMAGE,
-        Html: HTML,
     }
-    return kinds.get(dtype)
+    own: Type | None = getattr(dtype, "_wb_type", None)  # media classes say it themselves
+    return own or kinds.get(dtype)
