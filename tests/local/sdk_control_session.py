@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +95,7 @@ def launch(answers: dict[str, Any], folder: Path) -> None:
             [sys.executable, "-m", "wandb", "launch-agent", "-q", "here", "-e", ENTITY],
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
     try:
         for _ in range(300):
@@ -102,7 +104,7 @@ def launch(answers: dict[str, Any], folder: Path) -> None:
                 break
             time.sleep(0.1)
     finally:
-        agent.terminate()  # a job started in the background ignores SIGINT
+        os.killpg(agent.pid, signal.SIGKILL)  # it has done its work; gentler signals it may take long to heed
         agent.wait(30)
     answers["item"] = [item.state, (folder / "agent.log").read_text()[-2000:]]
 

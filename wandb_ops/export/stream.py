@@ -25,6 +25,7 @@ from wandb_ops.history.ref import RunCounts, RunRef, fetch_run, run_counts
 from wandb_ops.history.select import Selection
 from wandb_ops.history.table import HistoryTable
 from wandb_ops.history.unify import unify
+from wandb_ops.history.windows import PAGE_BYTES
 from wandb_ops.protocol.documents.history import FULL_EVENTS
 
 if TYPE_CHECKING:
@@ -234,6 +235,7 @@ def stream_history(
         max_step if max_step is None else int(max_step),
         _PAGE_SIZE,
         concurrency,
+        page_bytes=PAGE_BYTES // 2,
     )
     counts = run_counts(transport, ref) if counts is None else counts
     while True:

@@ -60,6 +60,7 @@ class Request:
         eager: Whether all of them are asked for before the first rows were taken.
         exports: Whether Parquet exports may be used.
         at_once: Whether all rows are wanted in memory: exported parts are then read whole.
+        page_bytes: Size to which pages grow; smaller ones cost time and save memory.
     """
 
     transport: Transport
@@ -72,6 +73,7 @@ class Request:
     eager: bool = True
     exports: bool = True
     at_once: bool = False
+    page_bytes: int = PAGE_BYTES
 
 
 def scan_rows(
@@ -314,13 +316,14 @@ class Reading:
         left = counts.history_lines - self.received
         largest = LARGEST_PAGE if request.page_size >= _SDK_PAGE else 0  # a smaller page is a wish
         plan = WindowPlan(low, high, page_size=request.page_size, most_rows=left, largest=largest)
+        plan.page_bytes = request.page_bytes
         reader = PageReader(
             page_fetcher(request.transport, request.ref),
             plan,
             where=request.ref.path,
             concurrency=request.concurrency,
             eager=request.eager,
-            far_bytes=PAGE_BYTES * (4 if request.at_once else 2),
+            far_bytes=PAGE_BYTES * (2 if request.at_once else 1),
         )
         yield from self._count(reader.pages())
         if self.whole and self.received < counts.history_lines and high < END_OF_STEPS:

@@ -29,7 +29,7 @@ _MARGIN = 0.9  # of a page: how full a window is aimed at, so that an uneven one
 _MOST_SAMPLES = 10_000_000
 _USUAL_LIMIT = 1000  # rows of a page, from which on servers may have a limit of their own
 _TELLING = 50  # rows of a page, from which on their steps say something of those to come
-PAGE_BYTES = 1 << 19
+PAGE_BYTES = 1 << 20
 """Of rows, that pages grow to."""
 LARGEST_PAGE = 5000
 """Rows that a page grows to at most; W&B was seen to thin out at 10,000."""
