@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wandb_ops.errors import IncompleteHistory
-from wandb_ops.export.stream import stream_history
+from wandb_ops.export.rows.stream import stream_history
 from wandb_ops.history.read import read_table, scan_rows
 from wandb_ops.transport.session import Transport
 

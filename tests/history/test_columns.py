@@ -24,9 +24,9 @@ NAN = float("nan")
 
 
 def table(
-    rows: list[dict[str, Any]], *, cuts: tuple[int, ...] = (), chunk_rows: int = 50_000
+    rows: list[dict[str, Any]], *, cuts: tuple[int, ...] = (), chunk_rows: int = 50_000, expected: int = 0
 ) -> HistoryTable:
-    builder = ColumnBuilder(chunk_rows)
+    builder = ColumnBuilder(chunk_rows, expected=expected)
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     for start, stop in pairwise(bounds):
         builder.add(rows[start:stop])
@@ -81,11 +81,12 @@ homogeneous = st.one_of(
     st.lists(st.dictionaries(keys, cells, max_size=6), max_size=12),
     st.lists(st.integers(0, 12), max_size=3).map(tuple),
     st.integers(1, 8),
+    st.integers(0, 14),
 )
 def test_rows_come_back_from_columns_whatever_is_in_them(
-    rows: list[dict[str, Any]], cuts: tuple[int, ...], chunk_rows: int
+    rows: list[dict[str, Any]], cuts: tuple[int, ...], chunk_rows: int, expected: int
 ) -> None:
-    cut = table(rows, cuts=cuts, chunk_rows=chunk_rows)
+    cut = table(rows, cuts=cuts, chunk_rows=chunk_rows, expected=expected)
     assert deep_same(list(cut.iter_rows()), rows)
     # How rows were cut into pages and chunks leaves no trace: type, value and spelling are the same.
     whole = table(rows)
@@ -217,3 +218,45 @@ def test_a_frame_may_be_written_to_and_the_table_stays_as_it_was() -> None:
     frame["_step"] += 1
     assert [row["loss"] for row in made.iter_rows()] == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert made.to_pandas()["_step"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_frame_has_the_numbers_of_a_table_of_known_length_without_a_copy() -> None:
+    rows = [{"_step": n, "loss": n / 2, "even": n % 2 == 0} for n in range(100)]
+    given = table(rows, cuts=(30,), chunk_rows=20, expected=100)
+    lost = {key: given._table[key].chunk(0).buffers()[1].address for key in ("_step", "loss")}
+    assert given._table["loss"].num_chunks == 1
+    frame = given.to_pandas(keep=False)
+    assert {key: frame[key].to_numpy().__array_interface__["data"][0] for key in lost} == lost
+    assert frame.to_dict("records") == rows
+    frame.loc[0, "loss"] = 99.0
+    frame["_step"] += 1
+    assert (frame["loss"][0], frame["_step"][99]) == (99.0, 100)
+
+
+def test_a_frame_does_not_get_the_memory_of_a_table_that_somebody_saw() -> None:
+    made = table([{"_step": n, "loss": n / 2} for n in range(5)], expected=5)
+    seen = made.to_arrow()
+    frame = made.to_pandas(keep=False)
+    frame.loc[0, "loss"] = 99.0
+    assert seen["loss"].to_pylist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        ([{"a": n} for n in range(30)], 20),  # more rows than the server said
+        ([{"a": n} for n in range(20)], 50),  # fewer
+        ([{"a": n + 0.5 * (n > 10)} for n in range(20)], 20),  # whole numbers become doubles
+        ([{"a": n} if n < 12 else {"b": n} for n in range(20)], 20),  # a key that ends, and one that begins
+        ([{"a": n if n < 12 else "x"} for n in range(20)], 20),
+        ([{"a": n if n < 12 else 10**30} for n in range(20)], 20),
+        ([{"a": 1}] * 20, 10**15),  # what no memory holds
+    ],
+    ids=["more", "fewer", "doubles", "keys", "texts", "large", "absurd"],
+)
+def test_a_column_that_turns_out_otherwise_than_it_began_keeps_its_values(
+    late: list[dict[str, Any]], expected: int
+) -> None:
+    made = table(late, cuts=(7,), chunk_rows=5, expected=expected)
+    assert deep_same(list(made.iter_rows()), late)
+    pd.testing.assert_frame_equal(made.to_pandas(keep=False), table(late).to_pandas())

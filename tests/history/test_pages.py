@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,8 +25,10 @@ from wandb_ops.errors import (
     UsageError,
 )
 from wandb_ops.history import events
+from wandb_ops.history.pages import PageReader, steps_of
 from wandb_ops.history.read import read_table, scan_rows
 from wandb_ops.history.ref import RunRef, run_counts
+from wandb_ops.history.windows import Window, WindowPlan
 from wandb_ops.protocol.documents import history as documents
 from wandb_ops.transport.session import Transport
 
@@ -372,3 +375,29 @@ def test_system_metrics_too_large_for_an_answer_are_an_error_that_says_why(
     assert run.run_id in str(caught.value)
     monkeypatch.undo()
     assert read_table(transport, run.ref, stream="events").rows == 100
+
+
+def test_no_page_is_kept_while_the_next_one_is_fetched() -> None:
+    taken: list[list[dict[str, Any]]] = []
+    holders: list[int] = []
+
+    def fetch(window: Window) -> list[str]:
+        holders.extend(map(sys.getrefcount, taken))
+        taken.clear()
+        return [f'{{"_step":{step}}}' for step in range(window.low, window.high)]
+
+    reader = PageReader(fetch, WindowPlan(0, 50, page_size=10), where="e/p/r")
+    pages = reader.pages()
+    for _ in range(5):
+        taken.append(next(pages))
+    assert next(pages, None) is None
+    alone = [[{"_step": 0}]]
+    assert holders == list(map(sys.getrefcount, alone)) * 4
+
+
+def test_steps_are_a_range_when_they_go_on_evenly_and_none_when_one_is_no_integer() -> None:
+    assert steps_of([{"_step": 3}, {"_step": 5}, {"_step": 7}]) == range(3, 9, 2)
+    assert list(steps_of([{"_step": 3}, {"_step": 5}, {"_step": 6}])) == [3, 5, 6]
+    for odd in (True, 1.0, None, "1"):
+        assert not steps_of([{"_step": 0}, {"_step": odd}])
+    assert not steps_of([{"_step": 0}, {"loss": 1.0}])

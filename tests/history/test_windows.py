@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wandb_ops.history.windows import END_OF_STEPS, WindowPlan
+from wandb_ops.history.windows import END_OF_STEPS, WindowPlan, strided
 
 
 def read_all(
@@ -106,3 +106,12 @@ def test_smaller_pages_start_where_the_failed_window_started() -> None:
         assert plan.shrink(second, floor=50) or second.width == 50
         second = plan.next() or second
     assert not plan.shrink(second, floor=50)
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.integers(-5, 5))
+def test_steps_at_one_stride_are_a_range_and_others_stay_as_they_are(strides: list[int], first: int) -> None:
+    steps = list(accumulate(strides, initial=first))
+    made = strided(steps)
+    assert list(made) == steps
+    assert isinstance(made, range) == (len(set(strides)) <= 1 and 0 not in strides)
+    assert strided([]) == range(0)

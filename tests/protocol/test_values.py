@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wandb_ops.errors import DataError
 from wandb_ops.protocol import values
-from wandb_ops.transport.integers import _has_long_integer, has_long_integer
+from wandb_ops.transport.integers import _BLOCK, _has_long_integer, has_long_integer
 
 numbers = st.one_of(
     st.integers(),
@@ -89,11 +89,21 @@ def test_an_integer_beyond_64_bits_is_noticed_wherever_it_stands(
 
 @pytest.mark.parametrize("integer", [b"-9223372036854775809", b"18446744073709551616", b"1" * 40])
 def test_a_long_integer_is_noticed_wherever_blocks_of_a_large_text_end(integer: bytes) -> None:
-    for at in (0, *range(131_072 - 80, 131_072 + 20), 300_000):
+    for at in (0, *range(_BLOCK - 80, _BLOCK + 20), _BLOCK + 40_000):
         text = b"[" + b" " * at + integer + b"," + b"0.12345678901234567," * 20 + b"1]"
         assert has_long_integer(text + b" " * 20_000)
         assert not has_long_integer(text.replace(integer, b"0." + b"1" * 40) + b" " * 20_000)
         assert not has_long_integer(text.replace(integer, b'"' + b"1" * 40 + b'"') + b" " * 20_000)
+
+
+@pytest.mark.parametrize("end", [b"", b"]", b"}]", b" " * 31])
+@pytest.mark.parametrize("integer", [b"-9223372036854775809", b"18446744073709551616", b"1" * 40])
+def test_a_long_integer_is_noticed_at_the_end_of_a_large_text(integer: bytes, end: bytes) -> None:
+    for size in range(20_000, 20_080):
+        text = b"[0.1234567890123456789" + b" " * size
+        assert has_long_integer(text + b"," + integer + end)
+        assert not has_long_integer(text + b"," + integer[:18] + end)
+        assert not has_long_integer(text + b'"' + integer.lstrip(b"-") + end)
 
 
 def test_digits_of_fractions_are_not_taken_for_long_integers() -> None:

@@ -55,6 +55,15 @@ def test_each_source_yields_to_the_one_before_it(home: Path, monkeypatch: pytest
     assert [source for source, _ in sources[3:]] == ["WANDB_API_KEY", "argument"]
 
 
+def test_who_hands_the_key_on_can_say_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"key_source": "the vault"}
+    assert resolve(named, api_key="a" * 40).key_source == "the vault"
+    with pytest.raises(CredentialsError, match="from the vault is empty"):
+        resolve(named, api_key="")
+    monkeypatch.setenv("WANDB_API_KEY", "e" * 40)
+    assert resolve(named).key_source == "WANDB_API_KEY"  # no key was handed on
+
+
 def test_address_and_defaults_follow_the_same_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """X92."""
     monkeypatch.setenv("WANDB_API_KEY", "e" * 40)

@@ -124,6 +124,23 @@ def test_n23_the_proxy_of_the_environment_is_used(
     assert fault_server.requests[0].target == "http://wandb.test/graphql"
 
 
+def test_n23_the_environment_is_asked_once_for_each_origin(
+    make_transport: Make, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """N23: what it said when an origin was first asked holds for the session; another origin asks again."""
+    fault_server.handler = lambda _request: OK
+    transport = make_transport("http://wandb.test", allow_http=True)
+    monkeypatch.setenv("http_proxy", fault_server.url)
+    assert send(transport) == {"data": {"ok": True}}
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "*")
+    assert send(transport) == {"data": {"ok": True}}
+    assert [request.target for request in fault_server.requests] == ["http://wandb.test/graphql"] * 2
+    fresh = make_transport("http://wandb.test", allow_http=True, policy=RetryPolicy(attempts=1))
+    with pytest.raises(TransportError, match="unknown host"):
+        send(fresh)
+
+
 def test_n23_a_proxy_that_refuses_the_tunnel_is_named_as_the_cause(
     make_transport: Make, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import DataError, DeadlineExceeded, ProtocolError, ResponseTooLarge, ServerError
 from wandb_ops.history.ref import RunRef, fetch_run
-from wandb_ops.history.windows import END_OF_STEPS, PAGE_BYTES, Window, WindowPlan
+from wandb_ops.history.windows import END_OF_STEPS, PAGE_BYTES, Window, WindowPlan, strided
 from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import history as documents
 
@@ -30,9 +30,11 @@ Fetch = Callable[[Window], list[str]]
 Rows = list[dict[str, Any]]
 
 _AT_FIRST = 4  # pages in flight
+_FEWEST = 3  # with two, the server has nothing to do while a page is looked at
 _LONG = 0.05  # seconds of waiting for a page, from which on more in flight are worth their memory
 _FAR = 0.15  # seconds of waiting for a page, from which on larger ones are
 _STEP = itemgetter("_step")
+_NO_TEXTS = "history is not a list of JSON texts"
 _GATEWAY_FAILURES = frozenset({502, 504})
 _SLOW_FLOOR = 50  # rows per page; a server that cannot serve these in time is down, not slow
 
@@ -57,15 +59,15 @@ def page_fetcher(transport: Transport, ref: RunRef) -> Fetch:
 
 
 def texts_of(value: Any, where: str) -> list[str]:
-    """The list of JSON texts that `history` and `events` are.
+    """The list that `history` and `events` are; `parse_page` looks at what is in it.
 
     Raises:
         ProtocolError: It is something else.
     """
     if value is None:
         return []
-    if not isinstance(value, list) or not set(map(type, value)) <= {str}:
-        raise ProtocolError("history is not a list of JSON texts", where=where)
+    if not isinstance(value, list):
+        raise ProtocolError(_NO_TEXTS, where=where)
     return value
 
 
@@ -74,11 +76,14 @@ def parse_page(texts: list[str], where: str) -> Rows:
 
     Raises:
         DataError: A text is not a JSON object, or is beyond the limits of docs/values.md.
+        ProtocolError: Something in the list is not a text.
     """
     try:
         return values.loads_rows(texts)
     except DataError as error:
         raise DataError(error.message, where=where) from None
+    except TypeError:
+        raise ProtocolError(_NO_TEXTS, where=where) from None
 
 
 def inside(rows: Rows, window: Window) -> Rows:
@@ -93,13 +98,20 @@ def inside(rows: Rows, window: Window) -> Rows:
     ]
 
 
-def steps_of(rows: Rows) -> list[int]:
-    """The steps of rows; none when a row has no integer `_step`."""
+def steps_of(rows: Rows) -> Sequence[int]:
+    """The steps of rows, as a range when they are one; none when a row has no integer `_step`."""
     try:
         steps = list(map(_STEP, rows))
     except KeyError:
-        return []
-    return steps if set(map(type, steps)) == {int} else []
+        return ()
+    return strided(steps) if set(map(type, steps)) == {int} else ()
+
+
+def _outside(steps: Sequence[int], window: Window) -> bool:
+    """Whether there are no steps, or some that do not belong to the window."""
+    if isinstance(steps, range):
+        return steps[0] < window.low or steps[-1] >= window.high
+    return not steps or min(steps) < window.low or max(steps) >= window.high
 
 
 class PageReader:
@@ -175,6 +187,7 @@ class PageReader:
             except (ServerError, DeadlineExceeded, ResponseTooLarge) as error:
                 self._retry_smaller(window, error)
                 continue
+            del future  # it holds the texts
             if self._plan.is_full(window, len(texts)):
                 self._drop_ahead()
                 if not self._plan.overflow(window):
@@ -186,7 +199,7 @@ class PageReader:
             rows, size = parse_page(texts, f"{self._where}, steps from {window.low}"), sum(map(len, texts))
             del texts
             steps = steps_of(rows)
-            if not steps or min(steps) < window.low or max(steps) >= window.high:
+            if _outside(steps, window):
                 rows = inside(rows, window)
                 steps = steps_of(rows)
             if self._plan.is_cut(window, steps) and self._plan.overflow(window):
@@ -204,6 +217,7 @@ class PageReader:
             if rows:
                 self.received += len(rows)
                 yield rows
+                del rows  # whoever took them decides how long they live
 
     def _adapt(self, waited: float) -> None:
         """More pages ahead while they are waited for, fewer when they lie about: they are memory."""
@@ -214,8 +228,10 @@ class PageReader:
             self._ready = 0
             return
         self._ready += 1
-        if self._ready >= self._enough and self._reach > 2:
-            self._reach //= 2
+        if self._reach < min(_FEWEST, self._concurrency):
+            self._reach += 1
+        if self._ready >= self._enough and self._reach > _FEWEST:
+            self._reach = max(_FEWEST, self._reach // 2)
             self._ready = 0
             self._enough *= 2  # it may have been too few: then it takes longer until the next time
 

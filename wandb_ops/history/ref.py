@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from wandb_ops.errors import NotFoundError, ProtocolError, UsageError
 from wandb_ops.protocol import graphql, values
 from wandb_ops.protocol.documents import history as documents
+from wandb_ops.protocol.states import TERMINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wandb_ops.protocol.graphql import Operation
     from wandb_ops.transport.session import Transport
-
-# States after which no more rows come unless somebody resumes the run.
-_ENDED = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class RunCounts:
     @property
     def ended(self) -> bool:
         """Whether no more rows are to be expected."""
-        return self.state in _ENDED
+        return self.state in TERMINAL_STATES
 
 
 def run_counts(transport: Transport, ref: RunRef, *, events: bool = False) -> RunCounts:

@@ -42,6 +42,7 @@ class HistoryTable:
         nulls: Mapping[str, set[int]] | None = None,
     ) -> None:
         self._table = table
+        self._seen = False  # by somebody else, who may keep it
         self._nulls = dict(nulls or {})
         self.rows: int = table.num_rows
         self.counts = counts
@@ -60,6 +61,7 @@ class HistoryTable:
 
     def to_arrow(self) -> pa.Table:
         """The Arrow table; field metadata `wandb_ops.kind` tells JSON text from text."""
+        self._seen = True
         return self._table
 
     def to_pandas(self, *, keep: bool = True) -> pd.DataFrame:
@@ -70,19 +72,19 @@ class HistoryTable:
         pandas; `to_arrow` and `iter_rows` tell them apart.
 
         Args:
-            keep: False gives each column up as soon as the frame has it, so that memory never holds all of
-                them twice; this table is without rows and columns afterwards.
+            keep: False gives each column up to the frame, so that memory never holds all of them twice;
+                this table is without rows and columns afterwards.
         """
         import pandas as pd
 
-        table = self._table
+        table, take = self._table, not (keep or self._seen)
         fields, columns = list(table.schema), table.columns[::-1]
         if not keep:
             self._table, self._nulls = table.select([]).slice(0, 0), {}
         del table
         # The columns are new already: pandas would copy them into blocks, and hold everything twice.
         return pd.DataFrame(
-            {field.name: _series(columns.pop(), kind_of_field(field)) for field in fields},
+            {field.name: _series(columns.pop(), kind_of_field(field), take=take) for field in fields},
             index=pd.RangeIndex(self.rows),
             copy=False,
         )
@@ -142,10 +144,13 @@ def _values(array: Any, kind: str) -> list[Any]:
     return listed
 
 
-def _series(column: pa.ChunkedArray[Any], kind: str) -> pd.Series[Any] | np.ndarray[Any, Any]:
+def _series(column: pa.ChunkedArray[Any], kind: str, *, take: bool) -> pd.Series[Any] | np.ndarray[Any, Any]:
+    """A column for pandas; its own memory where nobody else may look at it (`take`) and that can be had."""
     import numpy as np
     import pandas as pd
 
+    if take and (taken := _taken(column, kind)) is not None:
+        return taken
     if kind in ("float", "null") or (kind in ("int", "bool") and not column.null_count):
         # Made here, so that nobody's change of the frame meets memory that Arrow still looks at.
         made: np.ndarray[Any, Any] = np.empty(len(column), {"int": "i8", "bool": "?"}.get(kind, "f8"))
@@ -161,6 +166,19 @@ def _series(column: pa.ChunkedArray[Any], kind: str) -> pd.Series[Any] | np.ndar
     if column.null_count and kind == "bool":
         return column.to_pandas(types_mapper={column.type: pd.BooleanDtype()}.get)
     return column.to_pandas()
+
+
+def _taken(column: pa.ChunkedArray[Any], kind: str) -> np.ndarray[Any, Any] | None:
+    """The numbers of a column that is one piece of memory and may be written to; else None."""
+    import numpy as np
+
+    if kind not in ("int", "float") or column.null_count or column.num_chunks != 1 or not len(column):
+        return None
+    array: Any = column.chunk(0)
+    buffer = array.buffers()[1]
+    if not buffer.is_mutable:
+        return None
+    return np.frombuffer(buffer, "i8" if kind == "int" else "f8", len(array), array.offset * 8)
 
 
 def _step_range(table: pa.Table) -> tuple[int, int]:

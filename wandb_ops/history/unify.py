@@ -48,13 +48,16 @@ def unify(chunks: Sequence[Chunk], *, always: Sequence[str] = ()) -> pa.Table:
     for key in key_order(kinds):
         type_ = k.column_type(kinds[key])
         arrow: Any = _arrow_type(type_)
+        parts = [chunk.columns.pop(key, None) for chunk in chunks]
         arrays: list[Any] = []
-        for chunk in chunks:
-            part = chunk.columns.pop(key) if key in chunk.columns else None
-            if part is None or not part.kinds:
-                arrays.append(pa.nulls(chunk.rows, arrow))
-            else:
-                arrays.append(_convert(part, type_))
+        if (whole := _in_one_piece(parts, type_)) is not None:
+            arrays.append(whole)
+        else:
+            for chunk, part in zip(chunks, parts, strict=True):
+                if part is None or not part.kinds:
+                    arrays.append(pa.nulls(chunk.rows, arrow))
+                else:
+                    arrays.append(_convert(part, type_))
         if any(pa.types.is_large_string(array.type) for array in arrays):
             arrow = pa.large_string()
             arrays = [array.cast(arrow) for array in arrays]
@@ -85,6 +88,21 @@ def _field(key: str, arrow: pa.DataType, type_: k.ColumnType, taken: set[str]) -
         metadata[KEY] = json.dumps(key).encode()
     taken.add(name)
     return pa.field(name, arrow, metadata=metadata)
+
+
+def _in_one_piece(parts: Sequence[ChunkColumn | None], type_: k.ColumnType) -> Any:
+    """The chunks of a column as one array, when they lie one behind the other in one room; else None."""
+    import pyarrow as pa
+
+    room: Any = parts[0].room if parts and parts[0] is not None else None
+    if room is None or room.dtype.kind != type_[0]:
+        return None
+    rows = 0
+    for part in parts:
+        if part is None or part.room is not room:
+            return None
+        rows += len(part.array)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(room.dtype), rows, [None, pa.py_buffer(room[:rows])], 0)
 
 
 def _convert(column: ChunkColumn, type_: k.ColumnType) -> Any:

@@ -53,6 +53,15 @@ class Window:
         return self.high - self.low
 
 
+def strided(steps: Sequence[int]) -> Sequence[int]:
+    """The same as a range, when they go on at one stride: it is compared at once."""
+    stride = steps[1] - steps[0] if len(steps) > 1 else 1
+    if stride < 1 or isinstance(steps, range):
+        return steps
+    regular = range(steps[0], steps[0] + stride * len(steps), stride) if steps else range(0)
+    return regular if list(regular) == steps else steps
+
+
 class WindowPlan:
     """Cuts [low, high) into windows, learning from what each one held.
 
@@ -125,7 +134,7 @@ class WindowPlan:
         if not self._stride:
             return True
         expected = range(self._following, window.high, self._stride)
-        return len(steps) != len(expected) or list(steps) != list(expected)
+        return steps != expected and list(steps) != list(expected)
 
     def distrust(self, window: Window) -> None:
         """Start again at the window's first step with pages of the size wished for; later they may grow."""
@@ -145,16 +154,12 @@ class WindowPlan:
             steps: Of its rows.
             size: Characters of its rows.
         """
-        stride = steps[1] - steps[0] if len(steps) >= _TELLING else 0
-        if (
-            stride < 1
-            or steps[-1] - steps[0] != stride * (len(steps) - 1)
-            or list(steps) != list(range(steps[0], steps[-1] + 1, stride))
-        ):
+        steps = strided(steps)
+        if not isinstance(steps, range) or len(steps) < _TELLING:
             self._stride = 0
             self._page_size = min(self._page_size, self._wished)
             return
-        self._stride, self._following = stride, steps[-1] + stride
+        self._stride, self._following = steps.step, steps[-1] + steps.step
         if self._waits:
             self._waits -= 1
             return

@@ -80,7 +80,11 @@ def loads_rows(texts: Sequence[str]) -> list[dict[str, Any]]:
     """
     if not texts:
         return []
-    page = f"[{','.join(texts)}]".encode("utf-8", "surrogatepass")
+    parts = list(texts)
+    parts[0] = "[" + parts[0]
+    parts[-1] += "]"
+    page = ",".join(parts).encode("utf-8", "surrogatepass")
+    del parts
     if not has_long_integer(page):
         try:
             rows = orjson.loads(page)

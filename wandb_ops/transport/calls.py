@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from requests.auth import AuthBase
 from requests.utils import requote_uri
@@ -30,13 +30,9 @@ from wandb_ops.errors import (
     RateLimited,
 )
 from wandb_ops.redaction import terminal_safe
-from wandb_ops.settings import is_loopback
-from wandb_ops.transport.body import (
-    Malformed,
-    error_body,
-    server_words,
-)
+from wandb_ops.transport.body import Malformed, error_body, server_words
 from wandb_ops.transport.budget import RateBudget, budget_for
+from wandb_ops.transport.client import Session, new_session
 from wandb_ops.transport.failures import (
     NETWORK_ERRORS,
     Context,
@@ -59,7 +55,7 @@ from wandb_ops.transport.retry import (
     server_time,
 )
 from wandb_ops.transport.urls import check_file_url, origin_of, shown_origin
-from wandb_ops.transport.wire import Deadline, Session, Trace, new_session, traced
+from wandb_ops.transport.wire import Deadline, Trace, traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -77,8 +73,6 @@ READ_TIMEOUT = 60.0
 MAX_REDIRECTS = 5
 # Bytes per second below which a long transfer counts as stuck: each byte that moves allows more time.
 SLOWEST_RATE = 64 * 1024
-# A proxy of the environment is for the world outside; it cannot reach this machine's loopback.
-_DIRECT = {"http": "", "https": ""}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Larger bodies are sent piece by piece, so that the timeout bounds a piece and not the whole.
 _PIECEWISE = 1 << 20
@@ -145,7 +139,9 @@ class _Process:
 
     def __init__(self, settings: Settings, policy: RetryPolicy, rng: random.Random | None) -> None:
         self.pid = os.getpid()
-        self.session: Session = new_session(settings.base_url, settings.api_key)
+        self.session: Session = new_session(
+            settings.base_url, settings.api_key, verify_tls=settings.verify_tls
+        )
         self.quota = Quota(policy.quota)
         # A forked child must not repeat its parent's jitter.
         self.rng = rng or random.Random()
@@ -269,18 +265,14 @@ class Caller:
                 check_file_url(url, base_url=base_url, previous=previous, where=call.where)
             with _opened(call.body, trace) as body, traced(trace):
                 wait = trace.wait()
-                response = session.request(
+                response = session.exchange(
                     call.method,
                     url,
                     params=call.params,
                     data=body,
-                    headers=dict(call.headers),
+                    headers=call.headers,
                     auth=_NoAuth() if previous else None,
                     timeout=(min(self._connect_timeout, wait), wait),
-                    stream=True,
-                    allow_redirects=False,
-                    verify=None if self.settings.verify_tls else False,
-                    proxies=_DIRECT if is_loopback(urlsplit(url).hostname or "") else None,
                 )
             with response:
                 location = response.headers.get("Location")
@@ -387,15 +379,11 @@ def _out_of_time(
 
 
 def _log_answer(call: Call, response: requests.Response, seconds: float) -> None:
-    logger.debug(
-        "%s %s %s [%s]: HTTP %d in %.3f s",
-        call.method,
-        call.operation,
-        shown_origin(call.url),
-        terminal_safe(call.where),
-        response.status_code,
-        seconds,
-    )
+    if logger.isEnabledFor(logging.DEBUG):
+        origin, where, status = shown_origin(call.url), terminal_safe(call.where), response.status_code
+        logger.debug(
+            "%s %s %s [%s]: HTTP %d in %.3f s", call.method, call.operation, origin, where, status, seconds
+        )
 
 
 __all__ = ["SLOWEST_RATE", "Call", "Caller", "LocalFailure"]

@@ -11,8 +11,8 @@ from typing import Any
 
 _LONG_INTEGER = re.compile(rb"(?:^|[\s:,\[])(?:-\d{19}|\d{20})")
 _SMALL = 1 << 14
-_BLOCK = 1 << 17  # octets looked at together: what is made of them stays in the processor's cache
-_OVERLAP = 32  # more than the digits that make an integer long, and its sign
+_BLOCK = 1 << 18  # octets looked at together: what is made of them stays in the processor's cache
+_OVERLAP = 32  # octets; more than the digits that make an integer long, its sign, and one to either side
 
 
 def has_long_integer(text: bytes) -> bool:
@@ -27,7 +27,8 @@ def _has_long_integer(text: bytes) -> bool:
     """
     import numpy as np
 
-    if _LONG_INTEGER.match(text):  # with nothing before it
+    # At the ends there are no octets before or behind to look at.
+    if _LONG_INTEGER.match(text) or _LONG_INTEGER.search(text, len(text) - 2 * _OVERLAP):
         return True
     octets = np.frombuffer(text, np.uint8)
     starts = range(0, len(octets) - _OVERLAP, _BLOCK - _OVERLAP)
@@ -37,16 +38,22 @@ def _has_long_integer(text: bytes) -> bool:
 def _in_block(octets: Any) -> bool:
     """Whether so many digits follow an octet that is no digit and begins neither a fraction nor a text.
 
-    `runs[i]` says that the octets from i on are digits: two, then four, eight, sixteen and nineteen of them.
+    A run of nineteen digits has nine pairs of them in a row at even places, and few shorter ones have: only
+    where there are nine is looked closer.
     """
-    digits = (octets - ord("0")) < 10
-    runs = digits[:-1] & digits[1:]
-    for more in (2, 4, 8, 3):
+    import numpy as np
+
+    digits = (octets[: len(octets) & ~1] - np.uint8(ord("0"))) < 10
+    runs = digits.view(np.uint16) == 0x0101
+    for more in (1, 2, 4, 1):
         runs = runs[:-more] & runs[more:]
-    leading = ~digits & (octets != ord(".")) & (octets != ord('"'))
-    long = runs[1:] & leading[: len(runs) - 1]
-    if not long.any():
+    found = np.flatnonzero(runs) * 2
+    found = found[(found >= 2) & (found < len(digits) - 20)]  # the others are inside of a block next to this
+    if not len(found):
         return False
+    ahead = found - 1
+    ahead -= digits[ahead]  # the run may begin at an odd place
+    first = octets[ahead]
+    leading = ~digits[ahead] & (first != ord(".")) & (first != ord('"'))
     # Nineteen digits are too many after a sign only; without one they fit, as nanoseconds do.
-    longer = runs[1:-1] & runs[2:] & leading[: len(runs) - 2]
-    return bool(longer.any() or (long & (octets[: len(long)] == ord("-"))).any())
+    return bool((leading & digits[ahead + 19] & (digits[ahead + 20] | (first == ord("-")))).any())

@@ -1,42 +1,31 @@
-"""The connections below `requests`: deadlines that hold, tracing of what was sent, and silence.
+"""The connections below `requests`: deadlines that hold, and tracing of what was sent.
 
 Three things the libraries leave open, closed at the one place where all bytes pass:
 
 - Their read timeout bounds each wait for bytes, so a server that drips one byte per second is never timed
   out. Here every wait is bounded by what is left of the call's deadline.
 - Whether a request was sent at all decides whether a mutation may be repeated; here it is recorded.
-- `http.client`'s debug mode prints headers, and urllib3's DEBUG log prints signed queries. Both are kept off
-  our connections; the process's other users of these libraries notice nothing.
+- `http.client`'s debug mode prints headers. It is kept off our connections; the process's other users of the
+  library notice nothing. (`client` does the same for urllib3's log, which prints signed queries.)
 """
 
 from __future__ import annotations
 
 import http.client
-import http.cookiejar
 import io
-import logging
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import requests
 import requests.adapters
 import urllib3.connection
 import urllib3.connectionpool
-from requests.auth import AuthBase, _basic_auth_str
-
-from wandb_ops.redaction import redact
-from wandb_ops.transport.urls import origin_of
-from wandb_ops.version import __version__
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
-#: What every request calls the program.
-USER_AGENT = f"wandb-ops/{__version__}"
-POOL_SIZE = 16
 _INTERIM_ANSWERS = 10
 
 
@@ -181,7 +170,9 @@ class _SecurePool(urllib3.connectionpool.HTTPSConnectionPool):
 _POOLS = {"http": _PlainPool, "https": _SecurePool}
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
+class Adapter(requests.adapters.HTTPAdapter):
+    """What has `requests` use these connections."""
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
@@ -192,71 +183,4 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
-class OriginAuth(AuthBase):
-    """HTTP Basic with W&B's user `api`, for one origin; everywhere else no credentials at all.
-
-    As the session's own auth it also keeps requests from looking into netrc, whose entry for the host would
-    replace the key that was asked for.
-    """
-
-    def __init__(self, base_url: str, key: str) -> None:
-        self._origin = origin_of(base_url)
-        self._header = _basic_auth_str("api", key)
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.pop("Authorization", None)
-        if origin_of(request.url or "") == self._origin:
-            request.headers["Authorization"] = self._header
-        return request
-
-    def __repr__(self) -> str:
-        return f"OriginAuth({self._origin})"
-
-
-class Session(requests.Session):
-    """Follows no redirect, keeps no cookie; proxies and CA bundles of the environment hold."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nothing: whoever sends the request decides about redirects, after looking at where they lead."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, _response: requests.Response) -> None:
-        """Strip credentials, where requests would apply netrc to the new host."""
-        prepared_request.headers.pop("Authorization", None)
-
-
-def new_session(base_url: str, key: str) -> Session:
-    """A session for use by all threads of this process."""
-    _silence_urllib3()
-    session = Session()
-    session.auth = OriginAuth(base_url, key)
-    session.headers["User-Agent"] = USER_AGENT
-    session.headers["Accept-Encoding"] = "gzip"
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(pool_connections=POOL_SIZE, pool_maxsize=POOL_SIZE)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-class _NoQueries(logging.Filter):
-    """Takes signed queries and keys out of urllib3's records, whoever made the request."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in record.args)
-        record.msg = redact(str(record.msg))
-        if record.exc_info:
-            # Tracebacks of URL errors quote the URL; the record's own words say what happened.
-            record.exc_info = record.exc_text = None
-        return True
-
-
-_filter = _NoQueries()
-
-
-def _silence_urllib3() -> None:
-    for name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.response", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_filter)  # adding the same filter again changes nothing
-
-
-__all__ = ["Deadline", "OriginAuth", "Session", "Trace", "new_session", "traced"]
+__all__ = ["Adapter", "Deadline", "Trace", "traced"]
