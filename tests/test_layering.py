@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ FLOORS = {
     "errors": 1,
     "redaction": 1,
     "charts": 1,
+    "polling": 2,
     "settings": 2,
     "transport": 3,
     "protocol": 4,
@@ -43,10 +45,17 @@ def sources(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
 
 
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of everything that a file imports; `from a import b` gives a.b."""
+def imported(path: Path, *, for_annotations: bool = True) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of everything that a file imports; `from a import b` gives a.b.
+
+    Without `for_annotations`, what is imported under `if TYPE_CHECKING` is left out.
+    """
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if not for_annotations and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -55,6 +64,21 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
             module = ".".join(part for part in (base, node.module or "") if part)
             for alias in node.names:
                 yield node.lineno, f"{module}.{alias.name}"
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph(*folders: Path) -> dict[str, set[str]]:
+    """Of each module the others that it imports, at its top or in a function."""
+    paths = {module_name(path): path for folder in folders for path in sources(folder)}
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        names = [name for _line, name in imported(path, for_annotations=False)]
+        found = {name if name in paths else name.rpartition(".")[0] for name in names}
+        graph[module] = found & set(paths) - {module}
+    return graph
 
 
 def area(name: str) -> str | None:
@@ -97,6 +121,41 @@ def test_no_import_runs_upward(name: str) -> None:
         if path.exists()
         for line, imported_name in imported(path)
         if upward(imported_name)
+    ] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even from within functions: where objects know each other, `public/late.py` binds their classes."""
+    graph = import_graph(CORE, *(ROOT / adapter for adapter in ADAPTERS))
+    assert graph["wandb_ops.public.runs.runs"] >= {"wandb_ops.public.late", "wandb_ops.public.runs.run"}
+    circle: list[str] = []
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+    assert circle == []
+
+
+#: Folders of `wandb_ops/export`; what lies beside them uses them all.
+EXPORT_FOLDERS = ("places", "rows", "request", "runs", "files", "snapshots", "lake")
+
+
+def test_a_folder_of_export_imports_only_from_those_before_it() -> None:
+    def place(name: str) -> int:
+        folder = name.removeprefix("wandb_ops.export").lstrip(".").split(".")[0]
+        return EXPORT_FOLDERS.index(folder) if folder in EXPORT_FOLDERS else len(EXPORT_FOLDERS)
+
+    inside = {
+        module: {name for name in names if name.startswith("wandb_ops.export.")}
+        for module, names in import_graph(CORE).items()
+        if module.startswith("wandb_ops.export.")
+    }
+    assert {place(module) for module in inside} == set(range(len(EXPORT_FOLDERS) + 1))
+    assert [
+        f"{module} imports {name}"
+        for module, names in inside.items()
+        for name in names
+        if place(name) > place(module)
     ] == []
 
 

@@ -206,6 +206,23 @@ def sdk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.undo()
 
 
+@pytest.fixture(scope="module")
+def theirs(sdk_home: None, wandb_server_session: LocalServer) -> Any:
+    """The real `wandb.Api`, in this process, on the embedded server."""
+    import wandb
+
+    server = wandb_server_session
+    given = {"base_url": server.url, "entity": server.entity}
+    return wandb.Api(overrides=given, api_key=server.api_key, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def ours(wandb_server_session: LocalServer) -> Api:
+    """Our `Api` on the same server."""
+    server = wandb_server_session
+    return Api(overrides={"base_url": server.url, "entity": server.entity}, api_key=server.api_key)
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Team crew of another server of several users, filled: see `World`."""

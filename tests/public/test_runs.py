@@ -211,6 +211,8 @@ def test_a_list_travels_with_its_place(api: Api, crowd: str, monkeypatch: pytest
         ({"group": "small", "tags": "odd"}, [1, 3, 5, 7, 9]),
         ({"display_name": {"$regex": "^run 1[01]$"}}, [10, 11]),
         ({"name": {"$in": ["r004", "r005"]}}, [4, 5]),
+        ({"name": {"$in": ["r004", "r005", "none"]}, "tags": "odd"}, [5]),
+        ({"name": {"$in": []}}, []),
         ({"$and": [{"config.number": {"$gt": 115}}, {"config.number": {"$ne": 117}}]}, [116, 118, 119]),
         ({"$nor": [{"config.number": {"$gte": 1}}]}, [0]),
         ({"config.missing": {"$exists": True}}, []),

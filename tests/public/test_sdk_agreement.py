@@ -6,7 +6,6 @@ Where ours differs on purpose, the difference is asserted too, so that a change 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +23,6 @@ ROWS = [
     for step in range(50)
 ]
 VARIABLES = {"gpus": {"schema": {"type": "integer", "default": 1}}}
-
-
-@pytest.fixture(scope="module")
-def theirs(wandb_server_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The real `wandb.Api`, in this process, on the embedded server."""
-    wandb = pytest.importorskip("wandb")
-    patch = pytest.MonkeyPatch()
-    folder = tmp_path_factory.mktemp("wandb")
-    for name, value in wandb_server_session.env.items():
-        patch.setenv(name, value)
-    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
-        patch.setenv(name, str(folder))
-    patch.setenv("WANDB_ERROR_REPORTING", "false")
-    patch.setenv("WANDB_SILENT", "true")
-    patch.setenv("HOME", str(folder))
-    try:
-        yield wandb.Api(timeout=60)
-        wandb.teardown()
-    finally:
-        patch.undo()
-
-
-@pytest.fixture(scope="module")
-def ours(wandb_server_session: Any) -> wandb_ops.Api:
-    return wandb_ops.Api(
-        overrides={"base_url": wandb_server_session.url, "entity": wandb_server_session.entity},
-        api_key=wandb_server_session.api_key,
-    )
 
 
 @pytest.fixture(scope="module")

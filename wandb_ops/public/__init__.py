@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from wandb_ops.errors import IncompleteRunHistoryError
+from wandb_ops.public import late
 from wandb_ops.public.accounts.registries import Registry
 from wandb_ops.public.accounts.registry_list import Registries
 from wandb_ops.public.accounts.registry_members import TeamMember, UserMember
@@ -41,7 +42,12 @@ from wandb_ops.public.runs.history import HistoryScan
 from wandb_ops.public.runs.run import Run
 from wandb_ops.public.runs.runs import Runs
 from wandb_ops.public.runs.summary import HTTPSummary
-from wandb_ops.public.sweeps import Agent, AgentRuns, Sweep, Sweeps
+from wandb_ops.public.sweeps import Agent, AgentRuns, Sweep, SweepBook, Sweeps
+
+late.collection_class = ArtifactCollection
+late.run_class = Run
+late.sweep_book_class = SweepBook
+late.agent_class = Agent
 
 __all__ = [
     "Agent",

@@ -29,8 +29,8 @@ from wandb_ops.public.projects import Project, Projects
 from wandb_ops.public.runs.run import Run, random_run_id
 from wandb_ops.public.runs.runs import Runs
 from wandb_ops.settings import resolve
+from wandb_ops.transport.client import USER_AGENT
 from wandb_ops.transport.session import Transport
-from wandb_ops.transport.wire import USER_AGENT
 
 if TYPE_CHECKING:
     import os

@@ -15,7 +15,13 @@ from wandb_ops.steps.artifacts import (
     use_artifact,
 )
 from wandb_ops.steps.checks import check_export, check_verified
-from wandb_ops.steps.export import export_history, export_project, plan_export, verify_export
+from wandb_ops.steps.export import (
+    ProjectExportArguments,
+    export_history,
+    export_project,
+    plan_export,
+    verify_export,
+)
 from wandb_ops.steps.identity import stable_run_id
 from wandb_ops.steps.launch import (
     cancel_queued_job,
@@ -24,6 +30,7 @@ from wandb_ops.steps.launch import (
     upsert_run_queue,
     wait_for_queued_run,
 )
+from wandb_ops.steps.metrics import log_metrics
 from wandb_ops.steps.results import (
     ArtifactResult,
     CancelledJobResult,
@@ -46,17 +53,9 @@ from wandb_ops.steps.results import (
     SyncResult,
     VerifyResult,
 )
-from wandb_ops.steps.runs import (
-    check_end,
-    create_run,
-    finish_run,
-    list_runs,
-    log_metrics,
-    run_status,
-    update_run,
-    wait_for_run,
-)
+from wandb_ops.steps.runs import create_run, finish_run, update_run
 from wandb_ops.steps.snapshot import Goal, snapshot
+from wandb_ops.steps.status import check_end, list_runs, run_status, wait_for_run
 from wandb_ops.steps.sweeps import create_sweep, sweep_status, wait_for_sweep
 from wandb_ops.steps.tensorboard import follow_tensorboard, sync_tensorboard
 
@@ -72,6 +71,7 @@ __all__ = [
     "MetricBest",
     "MetricChange",
     "NotTakenInfo",
+    "ProjectExportArguments",
     "ProjectExportResult",
     "QueueResult",
     "QueuedJobResult",

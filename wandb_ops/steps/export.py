@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from wandb_ops.errors import RunConflict
 from wandb_ops.steps.results import (
@@ -14,16 +14,45 @@ from wandb_ops.steps.results import (
     ProjectExportResult,
     VerifyResult,
 )
-from wandb_ops.steps.runs import run_status
+from wandb_ops.steps.status import run_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Required, Unpack
 
     from wandb_ops.public.api import Api
 
 Format = Literal["parquet", "csv", "jsonl", "delta"]
-ProjectFormat = Literal["parquet", "csv", "jsonl", "delta"]
 What = Literal["runs", "history", "system", "files", "artifacts"]
+
+
+class ProjectExportArguments(TypedDict, total=False):
+    """What says which export is meant: of which runs, what of them, and where to.
+
+    `plan_export`, `export_project` and `verify_export` take all of these as keywords, and speak of the same
+    export when they are the same.
+
+    Args:
+        project: Project name, or "entity/project"; needed.
+        to: Folder, or URL of one; needed.
+        entity: User or team; None for the client's default.
+        filters: Only runs that match, in W&B's filter language; None for all.
+        keys: History columns to keep; None keeps all.
+        format: One file per run ("parquet", the default, "csv", "jsonl"), or Delta Lake tables ("delta").
+        include: What to take of "runs", "history" (these two are the default), "system" (system metrics),
+            "files" and "artifacts" (those that the runs logged, with their files; those that they used are
+            listed).
+        storage_options: As for `export_history`.
+    """
+
+    project: Required[str]
+    to: Required[str]
+    entity: str | None
+    filters: Mapping[str, Any] | None
+    keys: Sequence[str] | None
+    format: Format
+    include: Sequence[What]
+    storage_options: Mapping[str, Any] | None
 
 
 def export_history(
@@ -64,8 +93,8 @@ def export_history(
         IncompleteHistory: Fewer rows came than the server says exist.
         RunConflict: `require_finished` and the run has not ended.
     """
-    from wandb_ops.export.files import export_run
-    from wandb_ops.export.places import placed
+    from wandb_ops.export.onerun import export_run
+    from wandb_ops.export.places.places import placed
     from wandb_ops.history.ref import RunRef
 
     where = api.locate(run)
@@ -94,39 +123,24 @@ def export_history(
 def export_project(
     api: Api,
     *,
-    project: str,
-    to: str,
-    entity: str | None = None,
-    filters: Mapping[str, Any] | None = None,
-    keys: Sequence[str] | None = None,
-    format: ProjectFormat = "parquet",
-    include: Sequence[What] = ("runs", "history"),
     shard: Mapping[str, Any] | None = None,
     force: bool = False,
     concurrency: int = 8,
     progress: bool | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    **which: Unpack[ProjectExportArguments],
 ) -> ProjectExportResult:
-    """Bring every run of a project to `to`; what did not change costs no request of its own.
+    """Bring every run of a project to a folder or lake; what did not change costs no request of its own.
 
     A run that fails does not keep the others back and does not raise: it is named in `not_taken`, and what an
     earlier export left of it stands. Look at `ok`.
 
     Args:
         api: The client.
-        project: Project name, or "entity/project".
-        to: Folder, or URL of one.
-        entity: User or team; None for the client's default.
-        filters: Only runs that match, in W&B's filter language.
-        keys: History columns to keep; None keeps all.
-        format: One file per run ("parquet", "csv", "jsonl"), or Delta Lake tables ("delta").
-        include: What to take of "runs", "history", "system" (system metrics), "files" and "artifacts" (those
-            that the runs logged, with their files; those that they used are listed).
         shard: One of the `shards` of `plan_export`: take only its runs.
         force: Fetch even what has not changed.
         concurrency: Requests at once.
         progress: Show bars; None does when stderr is a terminal.
-        storage_options: As for `export_history`.
+        which: `project`, `to` and so on, as `ProjectExportArguments` lists them.
 
     Raises:
         UsageError: Arguments that make no sense, or a destination that holds something else.
@@ -134,21 +148,7 @@ def export_project(
     """
     from wandb_ops.export.engine import export_project as export
 
-    done = export(
-        api,
-        project=project,
-        to=to,
-        entity=entity,
-        filters=filters,
-        keys=keys,
-        format=format,
-        include=include,
-        shard=shard,
-        force=force,
-        concurrency=concurrency,
-        progress=progress,
-        storage_options=storage_options,
-    )
+    done = export(api, **which, shard=shard, force=force, concurrency=concurrency, progress=progress)
     values = asdict(done)
     values["not_taken"] = tuple(
         NotTakenInfo(run_id=n.run_id, what=n.what, error=n.error, message=n.message, retryable=n.retryable)
@@ -158,71 +158,28 @@ def export_project(
 
 
 def plan_export(
-    api: Api,
-    *,
-    project: str,
-    to: str,
-    entity: str | None = None,
-    filters: Mapping[str, Any] | None = None,
-    keys: Sequence[str] | None = None,
-    format: ProjectFormat = "parquet",
-    include: Sequence[What] = ("runs", "history"),
-    shards: int = 1,
-    force: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    api: Api, *, shards: int = 1, force: bool = False, **which: Unpack[ProjectExportArguments]
 ) -> ExportPlanResult:
     """What `export_project` with the same arguments would fetch; only the list of runs is asked for.
 
     Args:
+        api: The client.
         shards: How many parts of about equal work to make at most; each is a JSON value for
             `export_project(shard=)`. Exported in any order, twice or side by side, they come to the same as
-            one export. The other arguments are those of `export_project`.
+            one export.
+        force: As if everything had changed.
+        which: As for `export_project`.
     """
     from wandb_ops.export.engine import plan_export as plan
 
-    planned = plan(
-        api,
-        project=project,
-        to=to,
-        entity=entity,
-        filters=filters,
-        keys=keys,
-        format=format,
-        include=include,
-        shards=shards,
-        force=force,
-        storage_options=storage_options,
-    )
-    return ExportPlanResult(**asdict(planned))
+    return ExportPlanResult(**asdict(plan(api, **which, shards=shards, force=force)))
 
 
-def verify_export(
-    api: Api,
-    *,
-    project: str,
-    to: str,
-    entity: str | None = None,
-    filters: Mapping[str, Any] | None = None,
-    keys: Sequence[str] | None = None,
-    format: ProjectFormat = "parquet",
-    include: Sequence[What] = ("runs", "history"),
-    storage_options: Mapping[str, Any] | None = None,
-) -> VerifyResult:
+def verify_export(api: Api, **which: Unpack[ProjectExportArguments]) -> VerifyResult:
     """Read an export of a project again and compare it with its marks and with the server's list of runs.
 
     The arguments are those of `export_project`. No history is asked for.
     """
     from wandb_ops.export.verify_project import verify_export as verify
 
-    found = verify(
-        api,
-        project=project,
-        to=to,
-        entity=entity,
-        filters=filters,
-        keys=keys,
-        format=format,
-        include=include,
-        storage_options=storage_options,
-    )
-    return VerifyResult(**asdict(found))
+    return VerifyResult(**asdict(verify(api, **which)))

@@ -1,4 +1,4 @@
-"""Run ids that come from who asks, so that a retried task finds its own run again."""
+"""Which run and project are meant: a run's id comes from who asks, so a retried task finds its own again."""
 
 from __future__ import annotations
 
@@ -36,3 +36,20 @@ def stable_run_id(*parts: str | int | None) -> str:
     tail = "".join(letters[(number >> (5 * i)) & 31] for i in range(_DIGEST))
     head = re.sub(r"[^a-z0-9]+", "-", str(parts[0] or "run").lower()).strip("-")[:_READABLE].strip("-")
     return f"{head}-{tail}" if head else tail
+
+
+def bare_project(project: str) -> str:
+    """`project` itself.
+
+    Raises:
+        UsageError: It is a path, or empty.
+    """
+    owner, slash, name = project.strip("/").rpartition("/")
+    if slash and owner and name:
+        raise UsageError(
+            f"{project!r} is a path, not the name of a project",
+            hint=f"Pass entity={owner!r}, project={name!r}.",
+        )
+    if not name or project != name:
+        raise UsageError(f"{project!r} is not the name of a project")
+    return project

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from wandb_ops.errors import NotFoundError, QueueItemFailed, UsageError, WaitTimeout
+from wandb_ops.polling import NotYet, wait_for
+from wandb_ops.steps.identity import bare_project
 from wandb_ops.steps.results import (
     CancelledJobResult,
     QueuedJobResult,
@@ -14,7 +16,7 @@ from wandb_ops.steps.results import (
     QueueResult,
     RunStatus,
 )
-from wandb_ops.steps.runs import bare_project, check_end, run_status, status_of
+from wandb_ops.steps.status import check_end, run_status, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -194,24 +196,30 @@ def wait_for_queued_run(
         QueueItemFailed: The item failed, or was removed, before a run came of it.
         RunFailed: The run ended badly.
         WaitTimeout: It took longer than `timeout`.
+        CommError: W&B was away for several looks in a row; fewer than that do not end the wait.
         NotFoundError: There is no such queue.
     """
-    if poll_interval <= 0 or timeout < 0:
-        raise UsageError("poll_interval must be positive and timeout not negative", where=queue)
     if until not in {"running", "finished"}:
         raise UsageError(f"until is 'running' or 'finished', not {until!r}", where=queue)
-    end = clock() + timeout
-    while True:
+
+    def look() -> RunStatus | NotYet:
         status = queued_run_status(
             api, queue=queue, item_id=item_id, project=project, entity=entity, run_id=run_id
         )
         if status.run is not None and (until == "running" or status.run.terminal):
-            bad = fail_on_bad_end and until == "finished"
-            return check_end(status.run) if bad else status.run
-        left = end - clock()
-        if left <= 0:
-            raise WaitTimeout(f"the job is still {status.state} after {timeout:g} s", where=queue)
-        sleep(min(poll_interval, left))
+            return status.run
+        return NotYet(status.state)
+
+    run = wait_for(
+        look,
+        what="the job",
+        where=queue,
+        timeout=timeout,
+        poll_interval=poll_interval,
+        sleep=sleep,
+        clock=clock,
+    )
+    return check_end(run) if fail_on_bad_end and until == "finished" else run
 
 
 def queued_run_status(

@@ -263,10 +263,6 @@ class SnapshotResult(Result):
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-TERMINAL_STATES = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
-SUCCESS_STATES = frozenset({"finished"})
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunStatus(Result):
     """One look at a run."""

@@ -11,10 +11,10 @@ from wandb_ops.errors import (
     RunConflict,
     RunFailed,
     UsageError,
-    WaitTimeout,
 )
+from wandb_ops.polling import NotYet, wait_for
+from wandb_ops.steps.identity import bare_project
 from wandb_ops.steps.results import SweepResult
-from wandb_ops.steps.runs import bare_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,20 +95,29 @@ def wait_for_sweep(
         fail_on_bad_end: Raise `RunFailed` for an end other than FINISHED; else return it.
         sleep: Waits so many seconds.
         clock: A monotonic clock in seconds.
+
+    Raises:
+        RunFailed: The sweep ended badly.
+        WaitTimeout: It took longer than `timeout`.
+        CommError: W&B was away for several looks in a row; fewer than that do not end the wait.
     """
-    if poll_interval <= 0 or timeout < 0:
-        raise UsageError("poll_interval must be positive and timeout not negative", where=sweep)
-    end = clock() + timeout
-    while True:
+
+    def look() -> SweepResult | NotYet:
         status = sweep_status(api, sweep=sweep)
-        if status.ended:
-            if fail_on_bad_end and not status.succeeded:
-                raise RunFailed(f"the sweep ended as {status.state}", where=sweep, hint=f"See {status.url}")
-            return status
-        left = end - clock()
-        if left <= 0:
-            raise WaitTimeout(f"the sweep is still {status.state} after {timeout:g} s", where=sweep)
-        sleep(min(poll_interval, left))
+        return status if status.ended else NotYet(status.state)
+
+    status = wait_for(
+        look,
+        what="the sweep",
+        where=sweep,
+        timeout=timeout,
+        poll_interval=poll_interval,
+        sleep=sleep,
+        clock=clock,
+    )
+    if fail_on_bad_end and not status.succeeded:
+        raise RunFailed(f"the sweep ended as {status.state}", where=sweep, hint=f"See {status.url}")
+    return status
 
 
 def _named(api: Api, owner: str, project: str, name: str, config: Mapping[str, Any]) -> Sweep | None:

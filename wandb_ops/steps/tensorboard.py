@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wandb_ops.errors import UsageError
 from wandb_ops.redaction import safe_url
-from wandb_ops.steps.identity import stable_run_id
+from wandb_ops.steps.identity import bare_project, stable_run_id
 from wandb_ops.steps.results import SyncResult
-from wandb_ops.steps.runs import bare_project
 
 if TYPE_CHECKING:
     import os
@@ -147,10 +146,10 @@ def _run(
 
 
 def _run_id(root_dir: str | os.PathLike[str]) -> str:
-    from wandb_ops.tensorboard.sources import is_remote, local_path
+    from wandb_ops.tensorboard.sources import is_remote, local_path, readable
 
     if is_remote(root_dir):
         place = safe_url(str(root_dir)).rstrip("/")
         return stable_run_id(place.rsplit("/", 1)[-1], place)
     folder = local_path(root_dir).resolve()
-    return stable_run_id(folder.name, str(folder))
+    return stable_run_id(readable(folder.name), readable(str(folder)))

@@ -54,6 +54,15 @@ class Registry(RegistryMembers):
         self.allow_all_artifact_types = bool(node["allowAllArtifactTypes"])
         self._types = [edge["node"]["name"] for edge in node["artifactTypes"]["edges"]]
         self.artifact_types: list[str] = list(self._types)
+        self._saved = self._state()
+
+    def _state(self) -> tuple[Any, ...]:
+        types = tuple(self.artifact_types)
+        return self.name, self.description, self.visibility, self.allow_all_artifact_types, types
+
+    def _unsaved(self) -> bool:
+        """Whether there are changes that `save()` would send."""
+        return self._state() != self._saved
 
     @classmethod
     def create(

@@ -16,11 +16,10 @@ from wandb_ops.public.accounts.registry_search import (
     PER_PAGE,
     Chained,
     ChainedCollections,
+    OrganizationList,
     RegistryCollections,
     RegistryVersions,
-    fetch_page,
 )
-from wandb_ops.public.paginator import Paginator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from wandb_ops.transport.session import Transport
 
 
-class Registries(Paginator[Registry]):
+class Registries(OrganizationList[Registry]):
     """The registries of an organisation: iterate, index, slice, or go on to what is in them.
 
     Args:
@@ -48,6 +47,8 @@ class Registries(Paginator[Registry]):
         NotFoundError: On first use: there is no such organisation.
     """
 
+    what = "registries"
+
     def __init__(
         self,
         transport: Transport,
@@ -57,12 +58,9 @@ class Registries(Paginator[Registry]):
         per_page: int = PER_PAGE,
         start: str | None = None,
     ) -> None:
-        self._transport = transport
-        self.organization = organization
         self._sent = filters.to_json(filter, filters.REGISTRIES)
         self.filter = dict(filter or {})
-        self.order = filters.check_order(order)
-        super().__init__(per_page=per_page, start=start, where=f"registries of {organization}")
+        super().__init__(transport, organization, filters.check_order(order), per_page, start)
 
     def collections(
         self,
@@ -128,19 +126,9 @@ class Registries(Paginator[Registry]):
         return Chained(lists)
 
     def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        variables = {
-            "organization": self.organization,
-            "filters": self._sent,
-            "order": self.order,
-            "cursor": cursor,
-            "perPage": per_page,
-        }
-        return fetch_page(self._transport, documents.GET_REGISTRIES, "projects", variables)
+        return self._ask(documents.GET_REGISTRIES, "projects", cursor, per_page, {"filters": self._sent})
 
     def _convert(self, nodes: list[dict[str, Any]]) -> list[Registry]:
         # The organisation's entity may own projects that are none.
         found = [node for node in nodes if node["name"].startswith(filters.PREFIX)]
         return [Registry(self._transport, self.organization, node) for node in found]
-
-    def __repr__(self) -> str:
-        return f"<Registries {self.organization}>"

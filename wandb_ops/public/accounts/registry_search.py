@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from wandb_ops.errors import NotFoundError, UnsupportedServer, UsageError
 from wandb_ops.protocol.documents import registries as documents
@@ -28,21 +28,43 @@ PER_PAGE = 100
 NO_START = "start= does not go with an order of what the list comes from"
 
 
-def fetch_page(
-    transport: Transport, operation: Operation, field: str, variables: dict[str, Any]
-) -> Page[dict[str, Any]]:
-    """One page of a list of an organisation's entity.
+class OrganizationList(Paginator[T]):
+    """A list of what an organisation's entity owns; `what` says of what, for errors and logs."""
 
-    Raises:
-        NotFoundError: There is no such organisation, or this account may not see it.
-    """
-    name = variables["organization"]
-    data = execute(transport, operation, variables, where=f"registries of {name}")
-    entity = (data.get("organization") or {}).get("orgEntity")
-    if not entity:
-        raise NotFoundError("There is no such organization", where=name)
-    found = entity[field] or {}
-    return connection_page(found, where=f"registries of {name}", total=found.get("totalCount"))
+    what: ClassVar[str]
+
+    def __init__(
+        self, transport: Transport, organization: str, order: str | None, per_page: int, start: str | None
+    ) -> None:
+        self._transport = transport
+        self.organization = organization
+        self.order = order
+        super().__init__(per_page=per_page, start=start, where=f"{self.what} of {organization}")
+
+    def _ask(
+        self, operation: Operation, field: str, cursor: str | None, per_page: int, given: Mapping[str, Any]
+    ) -> Page[dict[str, Any]]:
+        """One page of the entity's connection `field`.
+
+        Raises:
+            NotFoundError: There is no such organisation, or this account may not see it.
+        """
+        variables = {
+            "organization": self.organization,
+            "order": self.order,
+            "cursor": cursor,
+            "perPage": per_page,
+            **given,
+        }
+        data = execute(self._transport, operation, variables, where=self._where)
+        entity = (data.get("organization") or {}).get("orgEntity")
+        if not entity:
+            raise NotFoundError("There is no such organization", where=self.organization)
+        found = entity[field] or {}
+        return connection_page(found, where=self._where, total=found.get("totalCount"))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.organization}>"
 
 
 def advanced_search(transport: Transport, organization: str) -> bool:
@@ -110,11 +132,13 @@ def versions_of(
     return Chained(lists)
 
 
-class RegistryCollections(SizedPaginator[ArtifactCollection]):
+class RegistryCollections(OrganizationList[ArtifactCollection], SizedPaginator[ArtifactCollection]):
     """Collections of registries: iterate, index, slice, or go on to the versions in them.
 
     Arguments and errors as for `Registries`, with the filter of the registries before the collections'.
     """
+
+    what = "registry collections"
 
     def __init__(
         self,
@@ -126,16 +150,13 @@ class RegistryCollections(SizedPaginator[ArtifactCollection]):
         per_page: int = PER_PAGE,
         start: str | None = None,
     ) -> None:
-        self._transport = transport
-        self.organization = organization
         self._sent = {
             "registryFilter": filters.to_json(registry_filter, filters.REGISTRIES),
             "collectionFilter": filters.to_json(collection_filter, filters.COLLECTIONS),
         }
         self.registry_filter = dict(registry_filter or {})
         self.collection_filter = dict(collection_filter or {})
-        self.order = filters.check_order(order)
-        super().__init__(per_page=per_page, start=start, where=f"registry collections of {organization}")
+        super().__init__(transport, organization, filters.check_order(order), per_page, start)
 
     def versions(
         self,
@@ -161,14 +182,7 @@ class RegistryCollections(SizedPaginator[ArtifactCollection]):
         return versions_of(self._transport, self.organization, self, filter, order, per_page)
 
     def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
-        variables = {
-            "organization": self.organization,
-            **self._sent,
-            "order": self.order,
-            "cursor": cursor,
-            "perPage": per_page,
-        }
-        return fetch_page(self._transport, documents.GET_COLLECTIONS, "artifactCollections", variables)
+        return self._ask(documents.GET_COLLECTIONS, "artifactCollections", cursor, per_page, self._sent)
 
     def _convert(self, nodes: list[dict[str, Any]]) -> list[ArtifactCollection]:
         return [
@@ -183,16 +197,15 @@ class RegistryCollections(SizedPaginator[ArtifactCollection]):
             for node in nodes
         ]
 
-    def __repr__(self) -> str:
-        return f"<RegistryCollections {self.organization}>"
 
-
-class RegistryVersions(Paginator[Artifact]):
+class RegistryVersions(OrganizationList[Artifact]):
     """Versions linked into registries: iterate, index, slice.
 
     Arguments and errors as for `Registries`, with the filters of registries and collections before that of
     the versions.
     """
+
+    what = "registry versions"
 
     def __init__(
         self,
@@ -205,12 +218,9 @@ class RegistryVersions(Paginator[Artifact]):
         per_page: int = PER_PAGE,
         start: str | None = None,
     ) -> None:
-        self._transport = transport
-        self.organization = organization
         self._filters = (registry_filter, collection_filter, artifact_filter)
-        self.order = order
         self._variables: dict[str, Any] | None = None
-        super().__init__(per_page=per_page, start=start, where=f"registry versions of {organization}")
+        super().__init__(transport, organization, order, per_page, start)
         # What is wrong in both searches is said at once; which of them it is takes a request.
         try:
             self._sent(advanced=False)
@@ -239,13 +249,7 @@ class RegistryVersions(Paginator[Artifact]):
                 )
             order = filters.check_version_order(self.order) if self.order is not None else None
             self._variables = {**self._sent(advanced=advanced), "order": order}
-        variables = {
-            "organization": self.organization,
-            **self._variables,
-            "cursor": cursor,
-            "perPage": per_page,
-        }
-        return fetch_page(self._transport, documents.GET_VERSIONS, "artifactMemberships", variables)
+        return self._ask(documents.GET_VERSIONS, "artifactMemberships", cursor, per_page, self._variables)
 
     def _convert(self, nodes: list[dict[str, Any]]) -> list[Artifact]:
         found = []
@@ -259,6 +263,3 @@ class RegistryVersions(Paginator[Artifact]):
             )
             found.append(Artifact._of_node(self._transport, path, artifact, membership=node))
         return found
-
-    def __repr__(self) -> str:
-        return f"<RegistryVersions {self.organization}>"

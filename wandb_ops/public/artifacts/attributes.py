@@ -81,7 +81,17 @@ class ArtifactAttributes:
         self._remember()
 
     def _remember(self) -> None:
-        self._saved: dict[str, Any] = {
+        self._saved = self._state()
+
+    def _unsaved(self) -> bool:
+        """Whether there are changes that `save()` would send, or refuse."""
+        try:
+            return self._state() != self._saved
+        except (TypeError, ValueError):  # metadata that is no JSON
+            return True
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "description": self._description,
             "metadata": json.dumps(self._metadata, sort_keys=True),
             "tags": list(self._tags),

@@ -61,7 +61,14 @@ class ArtifactCollection:
         self.description: str | None = node.get("description")
         self.tags: list[str] = [edge["node"]["name"] for edge in (node.get("tags") or {}).get("edges") or ()]
         self.type: str = node["type"]["name"]
-        self._saved = (self.name, self.description, list(self.tags), self.type)
+        self._saved = self._state()
+
+    def _state(self) -> tuple[str, str | None, list[str], str]:
+        return self.name, self.description, list(self.tags), self.type
+
+    def _unsaved(self) -> bool:
+        """Whether there are changes that `save()` would send."""
+        return self._state() != self._saved
 
     @property
     def _where(self) -> str:

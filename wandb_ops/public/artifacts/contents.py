@@ -13,13 +13,9 @@ from wandb_ops.protocol.documents import artifacts as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.manifest import Entry, manifest_digest, md5_of_file, parse_manifest
 from wandb_ops.protocol.storage import safe_path
+from wandb_ops.public.artifacts.addresses import ARTIFACT_SCHEME, referenced
 from wandb_ops.public.artifacts.attributes import ArtifactAttributes
-from wandb_ops.public.artifacts.entries import (
-    ARTIFACT_SCHEME,
-    ArtifactManifest,
-    ArtifactManifestEntry,
-    referenced,
-)
+from wandb_ops.public.artifacts.entries import ArtifactManifest, ArtifactManifestEntry
 from wandb_ops.public.artifacts.paths import logical
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from wandb_ops.protocol.documents.artifacts import FILE_URLS
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.manifest import md5_of_file
 from wandb_ops.protocol.storage import safe_path
-from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, referenced
+from wandb_ops.public.artifacts.addresses import ARTIFACT_SCHEME, local_path, referenced
 from wandb_ops.public.artifacts.objectstores import STORES, fetch_object
-from wandb_ops.public.artifacts.references import local_path
 from wandb_ops.redaction import safe_url
 from wandb_ops.transport.workers import workers
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import warnings
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from wandb_ops.errors import UsageError
 from wandb_ops.protocol.manifest import Entry, manifest_digest, manifest_json
+from wandb_ops.public.artifacts.addresses import ARTIFACT_SCHEME, referenced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wandb_ops.public.artifacts.artifacts import Artifact
-
-ARTIFACT_SCHEME = "wandb-artifact"
 
 
 class ArtifactManifestEntry:
@@ -107,21 +104,6 @@ class ArtifactManifestEntry:
     def __repr__(self) -> str:
         what = f"ref={self.ref!r}" if self.ref is not None else f"size={self.size}"
         return f"<ArtifactManifestEntry {self.path} ({what})>"
-
-
-def referenced(artifact: Artifact, ref: str) -> tuple[Artifact, str]:
-    """The artifact and path that a `wandb-artifact://` address means.
-
-    Raises:
-        UsageError: It is no such address.
-        NotFoundError: There is no such artifact any more.
-    """
-    address = urlsplit(ref)
-    try:
-        identifier = base64.b64encode(binascii.unhexlify(address.netloc)).decode()
-    except (binascii.Error, ValueError):
-        raise UsageError(f"{ref!r} is not the address of an artifact's file") from None
-    return artifact._by_id(identifier), address.path.lstrip("/")
 
 
 class ArtifactManifest:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wandb_ops.protocol.documents import artifacts as documents
 from wandb_ops.protocol.graphql import execute
+from wandb_ops.public import late
 from wandb_ops.public.artifacts.paths import ArtifactPath
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ class ArtifactLineage:
     def collection(self) -> ArtifactCollection:
         """The collection that it was found in."""
         me = _artifact(self)
-        from wandb_ops.public.artifacts.collections import ArtifactCollection
-
-        return ArtifactCollection(
+        return late.collection_class(
             me._need_transport(), me.entity, me.project, me._name.partition(":")[0], me._type
         )
 
@@ -34,9 +33,7 @@ class ArtifactLineage:
     def source_collection(self) -> ArtifactCollection:
         """The collection that it was logged to."""
         me = _artifact(self)
-        from wandb_ops.public.artifacts.collections import ArtifactCollection
-
-        return ArtifactCollection(
+        return late.collection_class(
             me._need_transport(),
             me.source_entity,
             me.source_project,
@@ -100,7 +97,5 @@ def _artifact(part: ArtifactLineage) -> Artifact:
 
 
 def _run(transport: Transport, node: Mapping[str, Any]) -> Run:
-    from wandb_ops.public.runs.run import Run
-
     project = node["project"]
-    return Run(transport, project["entity"]["name"], project["name"], node["name"])
+    return late.run_class(transport, project["entity"]["name"], project["name"], node["name"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from wandb_ops.errors import UsageError
 from wandb_ops.protocol.manifest import Entry, md5_of_bytes, md5_of_file
-from wandb_ops.public.artifacts.entries import ARTIFACT_SCHEME, ArtifactManifestEntry
+from wandb_ops.public.artifacts.addresses import ARTIFACT_SCHEME, local_path, plain_path
+from wandb_ops.public.artifacts.entries import ArtifactManifestEntry
 from wandb_ops.public.artifacts.objectstores import STORES, store_entries
 from wandb_ops.transport.foreign import look_at
 
@@ -62,20 +63,6 @@ def reference_entries(
     return [Entry(path=name or PurePosixPath(address.path).name, digest=uri, ref=uri)]
 
 
-def local_path(uri: str) -> Path:
-    """The file or folder that a `file://` address means.
-
-    W&B's SDK writes names into addresses as they are, `Path.as_uri` encodes them: what is there is meant.
-    """
-    plain = _plain(uri)
-    return plain if plain.exists() else Path(unquote(urlsplit(uri).path))
-
-
-def _plain(uri: str) -> Path:
-    """The path as it stands in the address, signs like % and # included."""
-    return Path("/" + uri.removeprefix("file://").partition("/")[2])
-
-
 def _local(uri: str, name: str | None, checksum: bool, max_objects: int, where: str) -> list[Entry]:
     path = local_path(uri)
 
@@ -95,7 +82,7 @@ def _local(uri: str, name: str | None, checksum: bool, max_objects: int, where: 
             hint="Pass a larger max_objects=.",
         )
     prefix = f"{name}/" if name else ""
-    written = str if path == _plain(uri) else quote  # as the folder's own address is
+    written = str if path == plain_path(uri) else quote  # as the folder's own address is
     return [entry(place, f"{uri.rstrip('/')}/{written(shown)}", f"{prefix}{shown}") for place, shown in found]
 
 

@@ -11,8 +11,8 @@ from wandb_ops.errors import (
     NotFoundError,
     QueueItemFailed,
     UnsupportedServer,
-    WaitTimeout,
 )
+from wandb_ops.polling import NotYet, wait_for
 from wandb_ops.protocol.documents import launch as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.public.launch.queues import QUEUE_PROJECT, QueueState, read_queue
@@ -240,20 +240,19 @@ class QueuedRun:
         Raises:
             QueueItemFailed: The item failed, or was removed, before a run came of it.
             WaitTimeout: It did not happen in time.
+            CommError: W&B was away for several looks in a row; fewer than that do not end the wait.
+            UsageError: `poll_interval` is not positive, or `timeout` negative.
         """
-        started = clock()
-        while self._run is None:
-            item = self._item()
-            state = str(item["state"]).lower() if item else "removed"
-            self._run = self._associated_run(item)
-            if self._run is not None:
-                break
-            if item is None or state in FAILED_ITEM_STATES:
-                raise QueueItemFailed(f"The item is {state}, and no run came of it", where=self._where)
-            waited = clock() - started
-            if timeout is not None and waited >= timeout:
-                raise WaitTimeout(f"The item is {state} after {waited:.0f} s of waiting", where=self._where)
-            sleep(poll_interval if timeout is None else min(poll_interval, timeout - waited))
+        if self._run is None:
+            self._run = wait_for(
+                self._look_for_run,
+                what="The item",
+                where=self._where,
+                timeout=timeout,
+                poll_interval=poll_interval,
+                sleep=sleep,
+                clock=clock,
+            )
         return self._run
 
     def wait_until_finished(
@@ -293,6 +292,14 @@ class QueuedRun:
         else:
             if not (data.get("deleteFromRunQueue") or {}).get("success"):
                 raise CommError("The server did not take the item out of the queue", where=self._where)
+
+    def _look_for_run(self) -> Run | NotYet:
+        item = self._item()
+        state = str(item["state"]).lower() if item else "removed"
+        run = self._associated_run(item)
+        if run is None and (item is None or state in FAILED_ITEM_STATES):
+            raise QueueItemFailed(f"The item is {state}, and no run came of it", where=self._where)
+        return NotYet(state) if run is None else run
 
     def _associated_run(self, item: dict[str, Any] | None) -> Run | None:
         run_id = (item or {}).get("associatedRunId")

@@ -9,15 +9,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from wandb_ops.errors import (
-    AmbiguousOutcome,
-    NotFoundError,
-    UsageError,
-    WaitTimeout,
-)
+from wandb_ops.errors import AmbiguousOutcome, Error, NotFoundError, UsageError
+from wandb_ops.polling import NotYet, wait_for
 from wandb_ops.protocol.documents import runs as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.runs import upsert_run
+from wandb_ops.protocol.states import TERMINAL_STATES
+from wandb_ops.public import late
 from wandb_ops.public.attrs import iframe
 from wandb_ops.public.document import Document, parse_object
 from wandb_ops.public.paths import DEFAULT_PROJECT
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wandb_ops.public")
 
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
-#: States that a run does not leave by itself.
-TERMINAL_STATES = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 #: Fields that a light page of runs leaves out.
 HEAVY_FIELDS = ("config", "summaryMetrics", "systemMetrics", "historyKeys")
 
@@ -176,9 +172,7 @@ class Run(ArtifactUse, RunReading, AttachedFiles, RunAttributes):
         if not self.sweep_name:
             return None
         if self._sweep_book is None:
-            from wandb_ops.public.sweeps import SweepBook
-
-            self._sweep_book = SweepBook(self._transport, self._entity, self._project)
+            self._sweep_book = late.sweep_book_class(self._transport, self._entity, self._project)
         return self._sweep_book.get(self.sweep_name)
 
     # -- reading and writing the run itself ----------------------------------------------------------------
@@ -275,19 +269,24 @@ class Run(ArtifactUse, RunReading, AttachedFiles, RunAttributes):
 
         Raises:
             WaitTimeout: The run was still going on.
+            CommError: W&B was away for several looks in a row; fewer than that do not end the wait.
             NotFoundError: The run was deleted.
+            UsageError: `poll_interval` is not positive, or `timeout` negative.
         """
-        started = clock()
-        while True:
-            self._attrs["state"] = self._fetch_state()
-            if self.state in TERMINAL_STATES:
-                return
-            waited = clock() - started
-            if timeout is not None and waited >= timeout:
-                raise WaitTimeout(
-                    f"The run is {self.state} after {waited:.0f} s of waiting", where=self._where
-                )
-            sleep(poll_interval if timeout is None else min(poll_interval, timeout - waited))
+
+        def look() -> str | NotYet:
+            state = self._attrs["state"] = self._fetch_state()
+            return state if state in TERMINAL_STATES else NotYet(state)
+
+        wait_for(
+            look,
+            what="The run",
+            where=self._where,
+            timeout=timeout,
+            poll_interval=poll_interval,
+            sleep=sleep,
+            clock=clock,
+        )
 
     def to_html(self, height: int = 420, hidden: bool = False) -> str:
         """HTML that shows the run's page in a notebook."""
@@ -366,6 +365,13 @@ class Run(ArtifactUse, RunReading, AttachedFiles, RunAttributes):
             self._attrs["summaryMetrics"] = node.get("summaryMetrics")
             self._summary_document.replace(node.get("summaryMetrics"))
             self.summary._touched.clear()
+
+    def _unsaved(self) -> bool:
+        """Whether there are changes that `update()` would save, or refuse."""
+        try:
+            return bool(self._edits(everything=True))
+        except Error:
+            return True
 
     def _edits(self, *, everything: bool) -> Edits:
         config = self._config.pending() if everything else []

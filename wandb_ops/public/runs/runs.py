@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from wandb_ops.errors import NotFoundError, UsageError
@@ -10,12 +11,13 @@ from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import runs as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
+from wandb_ops.public import late
 from wandb_ops.public.filters import check_order, check_run_filters
-from wandb_ops.public.paginator import SizedPaginator
+from wandb_ops.public.paginator import Place, SizedPaginator
 from wandb_ops.public.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     import polars as pl
@@ -74,6 +76,10 @@ class Runs(SizedPaginator[Run]):
     Loops are independent of each other and share what was loaded. A run that moved between two pages while
     they were read comes once.
 
+    About a thousand runs are kept, those used last, however many there are. Who goes back to others, with a
+    second loop or an index, gets them from the server again, wherever they stand by then: as they are now and
+    without those that were deleted. Runs with changes that were not saved are always kept.
+
     Args:
         transport: How to reach the server.
         entity: User or team that owns the project.
@@ -112,11 +118,25 @@ class Runs(SizedPaginator[Run]):
         self._sweep_book: SweepBook | None = None
         super().__init__(per_page=per_page, start=start, where=f"runs of {entity}/{project}")
 
+    def _key(self, node: dict[str, Any]) -> str:
+        return str(node["name"])
+
     def _fetch(self, cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
+        return self._ask(self.filters, cursor, per_page)
+
+    def _fetch_again(self, place: Place) -> Sequence[dict[str, Any]]:
+        nodes = super()._fetch_again(place)
+        # What got another place by now, or does not match the filters any more, is asked for by name.
+        moved = sorted(set(place.keys.split("\0")) - {self._key(node) for node in nodes})
+        if not place.keys or not moved:
+            return nodes
+        return [*nodes, *self._ask({"name": {"$in": moved}}, None, len(moved)).nodes]
+
+    def _ask(self, filters: Mapping[str, Any], cursor: str | None, per_page: int) -> Page[dict[str, Any]]:
         variables = {
             "entity": self.entity,
             "project": self.project,
-            "filters": values.dumps(self.filters),
+            "filters": values.dumps(filters),
             "order": self.order,
             "perPage": per_page,
             "cursor": cursor,
@@ -146,16 +166,16 @@ class Runs(SizedPaginator[Run]):
         Pages that come later are complete, too.
         """
         self._lazy = False
-        for run in list(self._objects):
+        with self._lock:
+            there = [*self._kept.values(), *self._changed.values()]
+        for run in chain.from_iterable(there):
             run.load_full_data()
 
     @property
     def sweep_book(self) -> SweepBook:
         """The sweeps of these runs, asked for together when the first is needed."""
-        from wandb_ops.public.sweeps import SweepBook
-
         if self._sweep_book is None:
-            self._sweep_book = SweepBook(self._transport, self.entity, self.project)
+            self._sweep_book = late.sweep_book_class(self._transport, self.entity, self.project)
         return self._sweep_book
 
     @overload

@@ -13,6 +13,7 @@ from wandb_ops.protocol import values
 from wandb_ops.protocol.documents import sweeps as documents
 from wandb_ops.protocol.graphql import execute
 from wandb_ops.protocol.pagination import Page, connection_page
+from wandb_ops.public import late
 from wandb_ops.public.attrs import Attrs, iframe
 from wandb_ops.public.encode import to_stored
 from wandb_ops.public.filters import check_filters, metric_order
@@ -181,11 +182,9 @@ class Sweep(Attrs):
 
     def agents(self) -> list[Agent]:
         """The agents that registered with the sweep, oldest first."""
-        from wandb_ops.public.sweeps.agents import Agent
-
         sweep = self._ask(documents.GET_SWEEP_AGENTS, {})
         edges = (sweep.get("agents") or {}).get("edges") or []
-        return [Agent(self, edge["node"]) for edge in edges if edge.get("node")]
+        return [late.agent_class(self, edge["node"]) for edge in edges if edge.get("node")]
 
     def agent(self, agent_id: str) -> Agent:
         """One agent.
@@ -196,12 +195,10 @@ class Sweep(Attrs):
         Raises:
             NotFoundError: The sweep has no such agent.
         """
-        from wandb_ops.public.sweeps.agents import Agent
-
         node = self._ask(documents.GET_SWEEP_AGENT, {"agentID": agent_id}).get("agent")
         if node is None:
             raise NotFoundError(f"The sweep has no agent {agent_id!r}", where=self._where)
-        return Agent(self, node)
+        return late.agent_class(self, node)
 
     def enqueue_run(self, config: Mapping[str, Any], display_name: str | None = None) -> str:
         """Have the next agent that is free run these parameters; returns the identifier of the run.
