@@ -169,10 +169,9 @@ def compiled_crc(folder: Path) -> int:
     assert crc32c is not None
     for path in folder.rglob("*tfevents*"):
         data, at = path.read_bytes(), 0
-        whole = memoryview(data)
         while at < len(data):
             (size,) = struct.unpack_from("<Q", data, at)
-            crc32c(whole[at + 12 : at + 12 + size])
+            crc32c(data[at + 12 : at + 12 + size])
             at += size + 16
             count += 1
         count -= 1  # the file version
@@ -214,46 +213,60 @@ def upb(folder: Path, *, checked: bool = False, numpy_crc: bool = False, valued:
         folder: What to read.
         checked: Compute every CRC with a C library, as a reader should.
         numpy_crc: Or with our numpy code, as who has no C library.
-        valued: Make the same history values that we make, an image's name from its SHA-256 included.
+        valued: Make what we make: wall time, step, tag and the same history value, an image's name from its
+            SHA-256 included. Nothing is collected, which we do.
     """
+    check: Callable[[bytes], int] | None = None
+    if checked:
+        check = crc.compiled()
+    elif numpy_crc:
+        check = crc.masked_crc
     count = 0
-    plugins: dict[str, str] = {}
-    crc32c: Callable[..., int] | None = crc.masked_crc if numpy_crc else crc.compiled() if checked else None
     for path in folder.rglob("*tfevents*"):
         data, at = path.read_bytes(), 0
         while at < len(data):
             (size,) = struct.unpack_from("<Q", data, at)
             payload = data[at + 12 : at + 12 + size]
-            if crc32c is not None:
-                crc32c(memoryview(payload))
-            for value in Event.FromString(payload).summary.value:
+            if check is not None:
+                check(payload)
+            event = Event.FromString(payload)
+            for value in event.summary.value:
                 kind = value.WhichOneof("value")
-                if kind == "histo":
-                    limits, counts = np.array(value.histo.bucket_limit), np.array(value.histo.bucket)
-                    if valued:
-                        media.proto_histogram(limits, counts, value.histo.min, value.histo.max)
+                if valued:
+                    _ = event.wall_time, event.step, value.tag, history_value(value, kind)
+                elif kind == "histo":
+                    _ = np.array(value.histo.bucket_limit), np.array(value.histo.bucket)
                 elif kind == "image":
-                    encoded = value.image.encoded_image_string
-                    if valued:
-                        media.images([encoded], value.image.width, value.image.height)
-                elif kind == "tensor" and valued:
-                    tensor_value(value, plugins)
+                    _ = value.image.encoded_image_string
                 count += 1
             at += size + 16
     return count
 
 
-def tensor_value(value: Any, plugins: dict[str, str]) -> None:
-    """The history value of a TF2 tensor, by the shortest way that protobuf's objects allow."""
+def history_value(value: Any, kind: str) -> object:
+    """The history value of a Summary.Value, by the shortest way that protobuf's objects allow."""
+    if kind == "histo":
+        histo = value.histo
+        limits, counts = np.array(histo.bucket_limit), np.array(histo.bucket)
+        return media.proto_histogram(limits, counts, histo.min, histo.max)
+    if kind == "image":
+        image = value.image
+        return media.images([image.encoded_image_string], image.width, image.height)
+    return tensor_value(value)
+
+
+def tensor_value(value: Any) -> object:
+    """The history value of a TF2 tensor; every event of these folders names its plugin."""
     tensor = value.tensor
-    plugin = plugins.setdefault(value.tag, value.metadata.plugin_data.plugin_name)
+    plugin = value.metadata.plugin_data.plugin_name
     if plugin == "histograms":
-        media.tensor_histogram(np.frombuffer(tensor.tensor_content).reshape(-1, 3))
-    elif plugin == "images":
+        return media.tensor_histogram(np.frombuffer(tensor.tensor_content).reshape(-1, 3))
+    if plugin == "images":
         width, height, *encoded = tensor.string_val
-        media.images(encoded, int(width), int(height))
-    elif plugin == "text":
-        media.text(tensor.string_val, tuple(dim.size for dim in tensor.tensor_shape.dim))
+        return media.images(encoded, int(width), int(height))
+    if plugin == "text":
+        return media.text(tensor.string_val, tuple(dim.size for dim in tensor.tensor_shape.dim))
+    return None
 
 
 def legacy_loader(folder: Path) -> int:

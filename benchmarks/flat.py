@@ -46,7 +46,10 @@ def served(data: Path, *, parquet_after_rows: int = 10**9) -> Iterator[str]:
     assert server.stdout is not None
     assert server.stdin is not None
     try:
-        yield server.stdout.readline().strip()
+        url = server.stdout.readline().strip()
+        if not url:
+            raise SystemExit("the server did not start")
+        yield url
     finally:
         server.stdin.close()
         server.wait(timeout=60)
@@ -169,13 +172,26 @@ def plan_of(to: str) -> dict[str, Any]:
 
 
 def snapshot_to(to: str) -> dict[str, Any]:
-    """A snapshot, whose table is in memory as a whole."""
+    """A snapshot; its table stays on disk. The second one is compared with the first."""
     from wandb_ops.snapshot import take_snapshot
 
     api, asked = _api()
     metrics: Any = {"metric1": "min"}
     taken = take_snapshot(api, project="runs", to=to, metrics=metrics)
     return {"runs": taken.runs, "requests": sum(asked.values())}
+
+
+def loop_over(_to: str) -> dict[str, Any]:
+    """`for run in api.runs(...)`, with one value of each config and summary; then the first run again."""
+    api, asked = _api()
+    runs = api.runs("runs", per_page=200)
+    count, total = 0, 0.0
+    for run in runs:
+        count, total = count + 1, total + run.config.get("c3", 0.0) + run.summary.get("metric3", 0.0)
+    requests = sum(asked.values())
+    if len(runs) != count or runs[1].id != "r000000" or not 0 < total < 2 * count:
+        raise SystemExit("the runs are not those that were stored")
+    return {"runs": count, "requests": requests}
 
 
 def long_to(to: str) -> dict[str, Any]:
@@ -188,7 +204,7 @@ def long_to(to: str) -> dict[str, Any]:
     return {"rows": done.rows, "mb": done.bytes / 1e6, "requests": sum(asked.values())}
 
 
-READINGS = {"runs_to": runs_to, "plan_of": plan_of, "snapshot_to": snapshot_to, "long_to": long_to}
+READINGS = {f.__name__: f for f in (runs_to, plan_of, snapshot_to, loop_over, long_to)}
 
 
 def child(reading: str, to: str) -> None:
@@ -241,10 +257,13 @@ def many(runs: int, work: Path) -> None:
             raise SystemExit("runs are missing in the file")
         report("the same again", measure("runs_to", work / "files", url))
         report("runs to Delta Lake", measure("runs_to", work / "lake", url))
+        report("the same again", measure("runs_to", work / "lake", url))
         if DeltaTable(str(work / "lake" / "runs")).to_pyarrow_dataset().count_rows() != runs:
             raise SystemExit("runs are missing in the lake")
         report("plan", measure("plan_of", work / "plan", url))
         report("snapshot", measure("snapshot_to", work / "snapshots", url))
+        report("snapshot, compared", measure("snapshot_to", work / "snapshots", url))
+        report("for run in api.runs(...)", measure("loop_over", work, url))
 
 
 def one_long(rows: int, work: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
@@ -17,7 +18,9 @@ from deltalake import DeltaTable
 from wandb_ops import steps
 from wandb_ops.errors import NotFoundError, UnsafePath, UsageError
 from wandb_ops.export import verify_file
-from wandb_ops.export.runs import column_names, path_of_field
+from wandb_ops.export.rows.runs import column_names, path_of_field
+from wandb_ops.export.rows.spool import TableSpool
+from wandb_ops.export.runs import listing
 from wandb_ops.local.serve import LocalServer
 from wandb_ops.protocol.filestream import FileStream
 from wandb_ops.protocol.runs import upsert_run
@@ -213,6 +216,33 @@ def test_other_filters_and_other_files_are_not_compared_with(team, tmp_path):
     assert filtered.best[0].run_id == "a"
     assert filtered.left_out == {"earlier snapshot that is damaged": 1}
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "delta"])
+def test_the_rows_wait_on_disk_until_somebody_asks_for_them(team, tmp_path, monkeypatch, kind):
+    for i in range(12):
+        team.run(f"r{i:02}", {"loss": i / 10}, config={"i": i})
+    whole, real = [], TableSpool.table
+
+    def table(spool, columns=None):
+        if columns is None:
+            whole.append(spool.rows)
+        return real(spool, columns)
+
+    monkeypatch.setattr(TableSpool, "table", table)
+    monkeypatch.setattr(listing, "PAGE", 5)
+    team.take(to=tmp_path / "s", at=NOON, metrics={"loss": "min"}, format=kind)
+    team.run("r12", {"loss": -1.0})
+    where = tmp_path / "page.html"
+    taken = team.take(to=tmp_path / "s", at=NIGHT, metrics={"loss": "min"}, format=kind, report=where)
+    assert whole == []
+    assert (taken.runs, taken.new_runs, taken.best[0].run_id, taken.best[0].delta) == (13, 1, "r12", -1.0)
+    assert "r12" in where.read_text()
+    there = pickle.loads(pickle.dumps(taken))
+    assert there == taken
+    assert there.table.column("config.i").to_pylist() == [*range(12), None]
+    assert taken.table is taken.table
+    assert whole == [13]
 
 
 def test_another_project_does_not_overwrite_the_snapshot_of_the_same_moment(team, tmp_path):

@@ -167,7 +167,7 @@ def bar_chart(
         if not names:
             _say_no_data(axes)
         axes.axvline(0, color="#94a3b8", linewidth=0.8)
-        axes.margins(x=0.12)
+        axes.margins(x=0.2)  # room for the longest label, also beside long names
         if min(lengths, default=0.0) >= 0:
             axes.set_xlim(left=0)
         figure.tight_layout(pad=0.8)

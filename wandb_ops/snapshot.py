@@ -5,30 +5,30 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from wandb_ops.errors import UsageError
 from wandb_ops.export.keepers import iso, keeper
-from wandb_ops.export.limit import CONCURRENCY, LimitedTransport
-from wandb_ops.export.listing import Listing
-from wandb_ops.export.metadata import origin
-from wandb_ops.export.metrics import HistoryMetrics, best_runs, by_run, changes, values_of
-from wandb_ops.export.places import placed
-from wandb_ops.export.runs import runs_chunk
-from wandb_ops.export.scope import project_of, project_url
-from wandb_ops.export.snapshots import BestRun, Goal, MetricChange, Snapshot
-from wandb_ops.export.spool import TableSpool
+from wandb_ops.export.places.places import placed
+from wandb_ops.export.request.limit import CONCURRENCY, LimitedTransport
+from wandb_ops.export.request.scope import project_of, project_url
+from wandb_ops.export.rows.metadata import origin
+from wandb_ops.export.rows.runs import runs_chunk
+from wandb_ops.export.rows.spool import TableSpool
+from wandb_ops.export.runs.listing import Listing
+from wandb_ops.export.snapshots.figures import Comparison, Figures
+from wandb_ops.export.snapshots.metrics import HistoryMetrics
+from wandb_ops.export.snapshots.snapshots import BestRun, Goal, MetricChange, Snapshot
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
-    from wandb_ops.export.snapshots import Goals
+    from wandb_ops.export.snapshots.snapshots import Goals
     from wandb_ops.public.api import Api
     from wandb_ops.transport.session import Transport
 
@@ -37,6 +37,7 @@ __all__ = ["BestRun", "Goal", "MetricChange", "Snapshot", "SnapshotFormat", "tak
 logger = logging.getLogger("wandb_ops.snapshot")
 
 SnapshotFormat = Literal["parquet", "delta"]
+_BATCH_ROWS = 4096
 
 
 def take_snapshot(
@@ -96,29 +97,33 @@ def take_snapshot(
     before, previous = place.before(left_out)
     transport = LimitedTransport(api.transport, CONCURRENCY)
     histories = HistoryMetrics(transport, goals, before, left_out)
-    table = _rows(transport, entity, project, filters, moment, left_out, histories)
-    size = place.put(table, before)
+    spool = _rows(transport, entity, project, filters, moment, left_out, histories)
+    figures = Figures(spool.tables(), goals)
+    earlier = None if before is None else Figures(_batches(before), goals)
+    comparison = Comparison(figures, earlier, lambda row: _about(spool, row))
+    size = place.put(spool, comparison)
     snapshot = Snapshot(
         entity=entity,
         project=project,
         url=project_url(settings.app_url, entity, project),
         at=iso(moment),
         uri=place.uri,
-        runs=table.num_rows,
-        rows=table.num_rows,
+        runs=spool.rows,
+        rows=spool.rows,
         bytes=size,
         metrics=tuple(dict.fromkeys(name for name, _ in goals)),
-        states=_states(table),
-        best=best_runs(table, goals, before, left_out),
-        changes=changes(table, goals, before),
-        new_runs=table.num_rows if before is None else len(_ids(table) - _ids(before)),
+        states=_states(spool),
+        best=comparison.best_runs(left_out),
+        changes=comparison.changes(),
+        new_runs=comparison.new_runs,
         previous=previous,
         left_out=dict(left_out),
-        arrow=table,
+        arrow=spool.table,
     )
     if report is not None:
         page = placed(report, storage_options if _same_store(report, to) else None)
-        snapshot = replace(snapshot, report=_report(snapshot, goals, before, page), arrow=table)
+        written = _report(snapshot, spool, figures, earlier, page)
+        snapshot = replace(snapshot, report=written, arrow=spool.table)
     logger.info("snapshot of %s/%s at %s: %d runs", entity, project, snapshot.at, snapshot.runs)
     return snapshot
 
@@ -131,14 +136,26 @@ def _rows(
     moment: datetime,
     left_out: Counter[str],
     histories: HistoryMetrics,
-) -> pa.Table:
-    """One row per run, oldest first; the runs themselves are in memory a page at a time."""
-    with closing(TableSpool()) as spool:
-        spool.add(histories.added_to(runs_chunk((), left_out, at=moment), ()))
-        for page in Listing(transport, entity, project, filters).pages():
-            rows = runs_chunk((one.run for one in page.runs), left_out, at=moment)
-            spool.add(histories.added_to(rows, page.runs))
-        return spool.table()
+) -> TableSpool:
+    """One row per run, oldest first; in memory are a page of them at a time."""
+    spool = TableSpool()
+    spool.add(histories.added_to(runs_chunk((), left_out, at=moment), ()))
+    for page in Listing(transport, entity, project, filters).pages():
+        rows = runs_chunk((one.run for one in page.runs), left_out, at=moment)
+        spool.add(histories.added_to(rows, page.runs))
+    return spool
+
+
+def _batches(table: pa.Table) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+        yield pa.Table.from_batches([batch])
+
+
+def _about(spool: TableSpool, row: int) -> dict[str, Any]:
+    found = spool.row(row, ("run_id", "display_name", "url"))
+    return {**found, "display_name": found["display_name"] or found["run_id"]}
 
 
 def _same_store(one: object, other: object) -> bool:
@@ -147,12 +164,14 @@ def _same_store(one: object, other: object) -> bool:
     return len(schemes) == 2 and schemes[0] == schemes[1]
 
 
-def _report(snapshot: Snapshot, goals: Goals, before: pa.Table | None, to: str | os.PathLike[str]) -> str:
-    from wandb_ops.export.report import snapshot_page, write_page
+def _report(
+    snapshot: Snapshot, spool: TableSpool, now: Figures, before: Figures | None, to: str | os.PathLike[str]
+) -> str:
+    from wandb_ops.export.snapshots.report import COLUMNS, snapshot_page, write_page
 
-    values = {pair: values_of(snapshot.table, *pair) for pair in goals}
-    earlier = {pair: by_run(before, *pair) for pair in goals}
-    return write_page(snapshot_page(snapshot, values, earlier), to)
+    values = {pair: found.to_pylist() for pair, found in now.values.items()}
+    earlier = {} if before is None else {pair: before.by_run(pair) for pair in values}
+    return write_page(snapshot_page(snapshot, spool.table(COLUMNS), values, earlier), to)
 
 
 def _goals(
@@ -176,10 +195,8 @@ def _moment(at: datetime | None) -> datetime:
     return at.astimezone(UTC).replace(microsecond=0)
 
 
-def _ids(table: pa.Table) -> set[Any]:
-    return set(table.column("run_id").to_pylist())
-
-
-def _states(table: pa.Table) -> dict[str, int]:
-    states: list[Any] = table.column("state").to_pylist()
-    return dict(sorted(Counter(states).items()))
+def _states(spool: TableSpool) -> dict[str, int]:
+    states: Counter[Any] = Counter()
+    for rows in spool.tables():
+        states.update(rows.column("state").to_pylist())
+    return dict(sorted(states.items()))

@@ -199,7 +199,7 @@ def test_references_are_named_and_not_followed(logged, tmp_path):
 
 
 def test_a_name_that_leads_astray_is_refused_before_a_byte_is_written(logged, tmp_path, monkeypatch):
-    from wandb_ops.export import artifactfiles
+    from wandb_ops.export.runs import artifactfiles
 
     real = artifactfiles.VersionPlace.file
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from wandb_ops.errors import UnsafePath, UsageError
-from wandb_ops.export import atomic
-from wandb_ops.export.atomic import Discard, replace_file
+from wandb_ops.export.places import atomic
+from wandb_ops.export.places.atomic import Discard, replace_file
 
 OLD = b"the good old file\n"
 NEW = b"the new file\n" * 5000
@@ -103,7 +103,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, leftovers):
         """
         import resource, signal, sys
         from pathlib import Path
-        from wandb_ops.export.atomic import replace_file
+        from wandb_ops.export.places.atomic import replace_file
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         try:
@@ -144,7 +144,7 @@ KILLER = textwrap.dedent(
     """
     import os, signal, sys
     from pathlib import Path
-    from wandb_ops.export import atomic
+    from wandb_ops.export.places import atomic
 
     target, at = Path(sys.argv[1]), int(sys.argv[2])
     seen = 0

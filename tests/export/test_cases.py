@@ -13,7 +13,8 @@ import pytest
 from dagster import DagsterExecutionInterruptedError
 
 from wandb_ops.errors import UsageError
-from wandb_ops.export import engine, export_project, filesink
+from wandb_ops.export import engine, export_project
+from wandb_ops.export.files import sink as filesink
 from wandb_ops.history.table import rows_of_batch
 
 TESTED_BY = {
@@ -77,13 +78,16 @@ TESTED_BY = {
         "test_rows_of_many_megabytes_are_written_whole",
     ],
     "S66 killed at any point": [
-        "test_killed_at_every_flush_and_rename_the_next_export_ends_with_the_same_files",
-        "test_killed_at_every_file_that_appears_the_next_export_ends_with_the_same_rows",
-        "test_killed_at_every_write_to_the_store_the_next_export_ends_alike",
+        "test_killed_at_every_change_of_its_files_the_next_export_ends_as_if_nothing_had_been",
+        "test_killed_at_every_change_of_histories_in_a_lake_rows_agree_with_watermarks",
+        "test_killed_at_every_change_of_the_other_tables_of_a_lake_the_next_export_ends_alike",
+        "test_killed_at_every_change_of_a_snapshot_the_same_moment_again_is_whole",
+        "test_killed_at_every_change_of_a_bucket_the_next_export_ends_as_if_nothing_had_been",
     ],
     "S67 interrupted": ["test_an_interrupt_waits_for_nobody_and_the_next_export_ends_alike"],
     "S68 a disk that is full or refuses": [
-        "test_a_disk_that_takes_no_more_leaves_what_was_there_and_the_rest_follows_later",
+        "test_a_disk_that_fills_at_any_change_of_a_file_leaves_old_files_and_no_others",
+        "test_a_disk_that_fills_at_any_change_of_a_table_leaves_whole_commits",
         "test_a_failing_system_call_leaves_the_old_file_and_no_litter",
     ],
     "S69 power cut": ["test_data_are_durable_before_the_rename_and_the_rename_before_the_return"],

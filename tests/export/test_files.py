@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from wandb_ops.errors import IncompleteHistory, NotFoundError, OutputError, UnsafePath, UsageError
-from wandb_ops.export import export_run, verify_file, writing
+from wandb_ops.export import export_run, verify_file
+from wandb_ops.export.files import writing
 from wandb_ops.history.table import rows_of_batch
 from wandb_ops.transport.retry import Kind
 
@@ -361,7 +362,7 @@ CRASHES = textwrap.dedent(
     import hashlib, json, os, signal, sys
     from pathlib import Path
     from wandb_ops.export import export_run
-    from wandb_ops.export import atomic
+    from wandb_ops.export.places import atomic
     from wandb_ops.history.ref import RunRef
     from wandb_ops.public.api import Api
 

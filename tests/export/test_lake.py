@@ -24,13 +24,14 @@ from wandb_ops.errors import IncompleteHistory, NotFoundError, OutputError, Usag
 from wandb_ops.export import (
     export_project,
     export_run,
-    lakesink,
     optimize_lake,
     plan_export,
     vacuum_lake,
     verify_export,
 )
-from wandb_ops.export.lake import LakeTable, lake_uri
+from wandb_ops.export.lake import lake
+from wandb_ops.export.lake import sink as lakesink
+from wandb_ops.export.lake.lake import LakeTable, lake_uri
 from wandb_ops.history.table import rows_of_batch
 from wandb_ops.protocol.storage import upload_run_file
 from wandb_ops.transport.retry import Kind
@@ -135,6 +136,39 @@ def test_a_run_that_grew_is_extended_from_its_last_step(three, tmp_path, same):
     assert same(in_order(rows_of(tmp_path, "a")), in_order(ROWS["a"] + more))
     assert watermark(tmp_path, three.ref("a").path) == 33
     assert files < set((tmp_path / "history").glob("*.parquet"))
+
+
+def test_of_a_run_that_grew_only_the_last_row_group_is_looked_at(project, tmp_path, monkeypatch, same):
+    """However long it is: its rows are counted, and statistics tell which row groups are its last."""
+    rows = stamped([{"loss": i / 7} for i in range(60)])
+    project.log("long", rows)
+    project.log("other", stamped([{"loss": 1.0} for _ in range(200)]))
+    monkeypatch.setattr(lake, "_GROUP_VALUES", 8 * 6)
+    export(project, tmp_path)
+    offered, read = [], []
+    real = lakesink._row_groups
+
+    class Watched:
+        def __init__(self, part):
+            self._part = part
+
+        def to_table(self, **more):
+            found = self._part.to_table(**more)
+            read.append(found.num_rows)
+            return found
+
+    def groups(data, mine):
+        offered.extend(real(data, mine))
+        return [(greatest, Watched(part)) for greatest, part in offered]
+
+    monkeypatch.setattr(lakesink, "_row_groups", groups)
+    more = [{"_step": 60 + i, "_timestamp": 9000.0 + i, "loss": 2.0} for i in range(3)]
+    project.log("long", more, at_line=60)
+    assert export(project, tmp_path).rows == 3
+    assert same(in_order(rows_of(tmp_path, "long")), in_order(rows + more))
+    assert len(offered) >= 7
+    assert len(read) <= 2
+    assert sum(read) <= 16
 
 
 def test_a_rewound_run_is_replaced_in_one_commit_and_the_old_version_can_be_read(three, tmp_path, same):
@@ -376,99 +410,6 @@ def test_exporting_to_a_lake_sends_nothing_but_queries(three, tmp_path):
     three.transport.sent.clear()
     export(three, tmp_path, include=("runs", "history", "system", "files"))
     assert {kind for _, kind in three.transport.sent} == {Kind.QUERY}
-
-
-CRASHES = textwrap.dedent(
-    """
-    import json, os, signal, sys, time
-    from pathlib import Path
-
-    import deltalake, pandas, pyarrow.compute, pyarrow.dataset, pyarrow.parquet
-    from wandb_ops.export import engine, lakesink, export_project
-    from wandb_ops.public.api import Api
-
-    folder, project = sys.argv[1:]
-
-    # No thread and no runtime of Delta may live in this process: it forks for everything that it does.
-    def child(work):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                work()
-                os._exit(0)
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-                os._exit(1)
-        return pid
-
-    def export(to):
-        def work():
-            done = export_project(Api(), project=project, to=to, format="delta")
-            assert done.ok, done.not_taken
-        return work
-
-    def look(to, out):
-        def work():
-            state = {}
-            for name in ("history", "runs"):
-                try:
-                    table = deltalake.DeltaTable(f"{to}/{name}")
-                except deltalake.exceptions.TableNotFoundError:
-                    continue
-                ids = table.to_pyarrow_table().column("run_id").to_pylist()
-                state[name] = {run: ids.count(run) for run in sorted(set(ids))}
-            Path(out).write_text(json.dumps(state))
-        return work
-
-    def waited(pid):
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    def seen(to):
-        return sum(len(files) for _, _, files in os.walk(to))
-
-    def looked(to):
-        assert waited(child(look(to, f"{folder}/state"))) == 0
-        return json.loads(Path(folder, "state").read_text())
-
-    assert waited(child(export(f"{folder}/whole"))) == 0
-    whole, points, report = looked(f"{folder}/whole"), seen(f"{folder}/whole"), []
-    for at in range(points + 1):
-        to = f"{folder}/{at}"
-        pid = child(export(to))
-        while seen(to) < at and os.waitpid(pid, os.WNOHANG) == (0, 0):
-            pass
-        try:
-            os.kill(pid, signal.SIGKILL)
-            waited(pid)
-        except (ProcessLookupError, ChildProcessError):
-            pass
-        between = looked(to)
-        torn = [
-            (table, run) for table, runs in between.items() for run, rows in runs.items()
-            if rows != whole[table][run]
-        ]
-        again = waited(child(export(to)))
-        report.append({"torn": torn, "again": again, "same": looked(to) == whole})
-    print(json.dumps(report))
-    """
-)
-
-
-def test_killed_at_every_file_that_appears_the_next_export_ends_with_the_same_rows(three, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CRASHES, str(tmp_path), three.name],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **three.server.env},
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert 5 <= len(report) <= 20
-    for point in report:
-        assert point == {"torn": [], "again": 0, "same": True}
 
 
 def test_a_lake_is_loaded_only_when_asked_for():

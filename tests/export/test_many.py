@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import weakref
 
 import pyarrow as pa
@@ -12,8 +13,13 @@ import pytest
 from deltalake import DeltaTable
 from faults_plugin import Answer
 
-from wandb_ops.export import export_project, listing
-from wandb_ops.export.spool import TableSpool
+from wandb_ops.export import export_project, planning
+from wandb_ops.export.crew import Item
+from wandb_ops.export.request.project import ProjectRequest
+from wandb_ops.export.rows.runindex import RunIndex
+from wandb_ops.export.rows.spool import TableSpool
+from wandb_ops.export.runs import listing
+from wandb_ops.history.ref import RunCounts, RunRef
 from wandb_ops.history.table import rows_of_batch
 from wandb_ops.history.unify import KIND
 from wandb_ops.protocol.storage import upload_run_file
@@ -182,3 +188,94 @@ def test_tables_typed_apart_come_back_sorted_in_one_type():
     assert (spool.rows, spool.table().to_pydict()) == (3, {"x": [0.5, None, 1.0], "at": [1, 2, 7]})
     assert spool.table().schema.field("x").type == pa.float64()
     spool.close()
+
+
+def paged(pages):
+    """A spool of pages of ten rows each that come out of order."""
+    spool = TableSpool(("at",))
+    for page in range(pages):
+        spool.add(
+            typed(
+                list(range(10)),
+                b"int",
+                pa.int64(),
+                at=[(page * 10 + row) * 7919 % (10 * pages) for row in range(10)],
+            )
+        )
+    return spool
+
+
+def test_a_spool_holds_one_list_of_columns_and_one_row_to_sort_by_however_many_pages_come():
+    spool = TableSpool(("at",))
+    for page in range(50):
+        spool.add(typed([page], b"int", pa.int64(), at=[page // 2]))
+    assert (spool._in_order, spool._last.num_rows, len(spool._found)) == (True, 1, 2)
+    assert spool.table().column("x").to_pylist() == list(range(50))
+    mark = spool.mark
+    spool.add(typed([-1], b"int", pa.int64(), at=[7]))
+    assert (spool._in_order, spool._last) == (False, None)
+    assert spool.table().column("x").to_pylist() == [*range(16), -1, *range(16, 50)]
+    spool.cut(mark)
+    spool.add(typed([50], b"int", pa.int64(), at=[25]))
+    assert (spool._in_order, spool.table().column("x").to_pylist()) == (True, list(range(51)))
+    spool.close()
+
+
+def test_pages_that_come_out_of_order_are_sorted():
+    spool = paged(200)
+    rows = spool.table().to_pydict()
+    assert rows["at"] == list(range(2000))
+    assert sum(rows["x"]) == 200 * 45
+    mark = spool.mark
+    spool.add(typed(["text"], b"str", pa.string(), at=[-1]))
+    assert spool.table().column("x").to_pylist()[0] == '"text"'
+    spool.cut(mark)
+    assert spool.table().to_pydict() == rows
+    assert spool.table(["at"]).column_names == ["at"]
+    spool.close()
+
+
+def test_one_row_of_a_spool_is_read_from_its_page():
+    spool = TableSpool()
+    for page in range(3):
+        spool.add(typed([page, page + 10], b"int", pa.int64(), at=[2 * page, 2 * page + 1]))
+    assert [spool.row(at, ["x"])["x"] for at in range(6)] == [0, 10, 1, 11, 2, 12]
+    with pytest.raises(IndexError):
+        spool.row(6, ["x"])
+    file = spool._file
+    del spool
+    gc.collect()
+    assert file.closed  # nobody has to close what is forgotten
+
+
+def test_rows_of_runs_are_found_by_id():
+    ids = [f"r{number * 31 % 977}" for number in range(977)]
+    index = RunIndex(pa.array(ids))
+    wanted = ["r5", "none", "r976", "", "r0", "r5"]
+    expected = [ids.index(name) if name in ids else -1 for name in wanted]
+    assert index.rows(pa.array(wanted)).tolist() == expected
+    assert RunIndex(pa.array([], pa.string())).rows(pa.array(wanted)).tolist() == [-1] * 6
+
+
+def test_shards_are_balanced_and_name_every_run_once():
+    work = planning.Work(ProjectRequest(entity="e", project="p", to="x"))
+    rng = random.Random(3)
+    sizes = {f"r{number:03}": rng.choice([0, 10, 500, 20_000]) for number in range(300)}
+    for number in range(0, 300, 50):
+        names = list(sizes)[number : number + 50]
+        work.add(50, [Item(listed_of(name, sizes[name]), "history") for name in names])
+    assert (work.runs, work.changed, work.rows["history"]) == (300, 300, sum(sizes.values()))
+    shards = work.shards(7)
+    assert sorted(name for shard in shards for name in shard["runs"]) == sorted(sizes)
+    loads = [sum(sizes[name] + 1000 for name in shard["runs"]) for shard in shards]
+    assert max(loads) - min(loads) <= 21_000
+    assert [(shard["index"], shard["of"]) for shard in shards] == [(at, 7) for at in range(7)]
+    assert all(shard["runs"] == sorted(shard["runs"]) for shard in shards)
+    assert planning.Work(ProjectRequest(entity="e", project="p", to="x")).shards(3) == (
+        {"index": 0, "of": 1, "runs": []},
+    )
+
+
+def listed_of(name, lines):
+    counts = RunCounts(history_lines=lines, last_step=lines - 1, state="finished", heartbeat_at=None)
+    return listing.Listed(None, RunRef("e", "p", name), counts)

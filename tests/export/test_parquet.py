@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from wandb_ops.errors import DataError
-from wandb_ops.export import parquet as parquet_module
-from wandb_ops.export.digest import RowDigest
-from wandb_ops.export.metadata import describe_source, fingerprint, origin, seal, unseal
-from wandb_ops.export.parquet import ParquetSink, read_footer
+from wandb_ops.export.rows import parquet as parquet_module
+from wandb_ops.export.rows.digest import RowDigest
+from wandb_ops.export.rows.metadata import describe_source, fingerprint, origin, seal, unseal
+from wandb_ops.export.rows.parquet import ParquetSink, read_footer
 from wandb_ops.export.verify import verify_file
 from wandb_ops.history.ref import RunCounts, RunRef
 
@@ -105,7 +105,7 @@ def groups_of(data):
 def test_row_groups_are_bounded_in_rows():
     many = pa.table({"x": np.arange(150_000) / 7})
     cut = [many.slice(0, 10), many.slice(10, 100_000), many.slice(100_010)]
-    assert groups_of(parquet_bytes(many)) == [32_768] * 4 + [18_928]
+    assert groups_of(parquet_bytes(many)) == [16_384] * 9 + [2_544]
     assert parquet_bytes(*cut) == parquet_bytes(many)
 
 

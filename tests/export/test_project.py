@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from wandb_ops.errors import AuthenticationError, NotFoundError, OutputError, UsageError
-from wandb_ops.export import export_project, export_run, filesink, plan_export, verify_export
-from wandb_ops.export.listing import Listed
+from wandb_ops.export import export_project, export_run, plan_export, verify_export
+from wandb_ops.export.files import sink as filesink
+from wandb_ops.export.runs.listing import Listed
 from wandb_ops.history.table import rows_of_batch
 from wandb_ops.protocol.storage import upload_run_file
 from wandb_ops.public.api import Api

@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import traceback
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import polars as pl
 import pytest
-import requests
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 from upath import UPath
 
 from wandb_ops import steps
@@ -31,7 +26,7 @@ from wandb_ops.export import (
     verify_export,
     verify_file,
 )
-from wandb_ops.export.places import placed, to_fsspec, to_object_store
+from wandb_ops.export.places.places import placed, to_fsspec, to_object_store
 from wandb_ops.protocol.storage import upload_run_file
 from wandb_ops.snapshot import take_snapshot
 
@@ -266,124 +261,3 @@ def test_two_processes_in_one_bucket_leave_each_row_once(two, keyless, s3_url):
         f"{keyless}/lake/history", storage_options={**options, "allow_http": "true"}
     ).to_pandas()
     assert table.groupby("run_id").size().to_dict() == {name: len(logged) for name, logged in rows.items()}
-
-
-class Executioner:
-    """A way to the store that kills the client at its nth write: before the store hears of it, or when it has
-    it and the client does not know."""
-
-    def __init__(self, store_url, pid_file):
-        self.pid_file = pid_file
-        self.at = self.seen = 0
-        self.heard = False
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def forward(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                writes = self.command in ("PUT", "POST")
-                owner.seen += writes
-                doomed = writes and owner.seen == owner.at
-                if not doomed or owner.heard:
-                    headers = {name: value for name, value in self.headers.items() if name != "Connection"}
-                    answer = requests.request(
-                        self.command, store_url + self.path, data=body, headers=headers, timeout=30
-                    )
-                if doomed:
-                    os.kill(int(owner.pid_file.read_text()), signal.SIGKILL)
-                    self.close_connection = True
-                    return
-                self.send_response(answer.status_code)
-                for name, value in answer.headers.items():
-                    if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                        self.send_header(name, value)
-                length = answer.headers.get("Content-Length", "0")
-                self.send_header("Content-Length", length if self.command == "HEAD" else len(answer.content))
-                self.end_headers()
-                self.wfile.write(answer.content)
-
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815 - the base class's names
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-DOOMED = textwrap.dedent(
-    """
-    import json, os, sys
-    from pathlib import Path
-
-    import deltalake, pandas, pyarrow.compute, pyarrow.dataset, pyarrow.parquet  # here, not in each child
-    from wandb_ops.export import engine, lakesink, export_project
-    from wandb_ops.public.api import Api
-
-    pid_file, project, options = sys.argv[1:]
-    for to in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            Path(pid_file).write_text(str(os.getpid()))
-            done = export_project(Api(), project=project, to=to.strip(), format="delta", concurrency=1,
-                                  include=["history"], storage_options=json.loads(options))
-            os._exit(0 if done.ok else 1)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-    """
-)
-
-
-def test_killed_at_every_write_to_the_store_the_next_export_ends_alike(two, keyless, s3_url, tmp_path):
-    way = Executioner(s3_url, tmp_path / "pid")
-    options = {**spelled(way.url, "object_store"), "allow_http": "true"}
-    driver = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", DOOMED, str(way.pid_file), two.name, json.dumps(options)],
-        env={**os.environ, **two.server.env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-
-    def killed(to):
-        way.seen = 0
-        driver.stdin.write(f"{to}\n")
-        driver.stdin.flush()
-        return int(driver.stdout.readline())
-
-    def content(to):
-        try:
-            table = DeltaTable(f"{to}/history", storage_options=options).to_pyarrow_table()
-        except TableNotFoundError:
-            return []
-        return sorted(table["run_id"].to_pylist())
-
-    try:
-        assert killed(f"{keyless}/whole") == 0
-        points, whole = way.seen, content(f"{keyless}/whole")
-        assert 3 <= points <= 7
-        assert whole == ["a"] * 40 + ["b"]
-        for heard in (False, True):
-            for at in range(1, points + 1):
-                to = f"{keyless}/{heard}{at}"
-                way.at, way.heard = at, heard
-                assert killed(to) == -signal.SIGKILL
-                way.at = 0
-                assert content(to) in ([], whole), to
-                again = export_project(
-                    two.watched,
-                    project=two.name,
-                    to=to,
-                    format="delta",
-                    include=["history"],
-                    storage_options=options,
-                )
-                assert again.ok, again.not_taken
-                assert content(to) == whole, to
-    finally:
-        os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
-        driver.stdin.close()
-        driver.stdout.close()
-        way.server.shutdown()
-        way.server.server_close()

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from wandb_ops.export import stream as stream_module
-from wandb_ops.export.stream import HistoryStream, stream_events, stream_history
+from wandb_ops.export.rows import stream as stream_module
+from wandb_ops.export.rows.stream import HistoryStream, stream_events, stream_history
 from wandb_ops.history.columns import ColumnBuilder
 from wandb_ops.history.read import read_table
 from wandb_ops.history.ref import RunCounts

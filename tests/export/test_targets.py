@@ -14,8 +14,8 @@ from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
 from wandb_ops.errors import OutputError, UnsafePath, UsageError
-from wandb_ops.export.naming import safe_name
-from wandb_ops.export.targets import explained, folder, shown, target
+from wandb_ops.export.places.naming import safe_name
+from wandb_ops.export.places.targets import explained, folder, shown, target
 
 
 def put(to, content: bytes) -> str:

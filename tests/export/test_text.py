@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wandb_ops.export.text import json_text, write_csv, write_jsonl
+from wandb_ops.export.rows.text import json_text, write_csv, write_jsonl
 
 NASTY = [
     0,

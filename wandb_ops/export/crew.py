@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import AuthenticationError, Error
-from wandb_ops.export.project import NotTaken, Taken
-from wandb_ops.export.together import MOST_ROWS, Together
+from wandb_ops.export.request.project import NotTaken, Taken
+from wandb_ops.export.runs.together import MOST_ROWS, Together
 from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
-    from wandb_ops.export.limit import LimitedTransport
-    from wandb_ops.export.listing import Listed
-    from wandb_ops.export.project import Destination, PerRun, ProjectRequest
+    from wandb_ops.export.request.limit import LimitedTransport
+    from wandb_ops.export.request.project import Destination, PerRun, ProjectRequest
+    from wandb_ops.export.runs.listing import Listed
     from wandb_ops.history.pages import Rows
 
 logger = logging.getLogger("wandb_ops.export")
@@ -146,17 +146,20 @@ class Crew:
         yield from small.values()
 
     def _stored(self, batch: list[tuple[Item, Any]]) -> Iterator[tuple[Item, Sequence[Taken | NotTaken]]]:
+        """One kind after the other: what was stored of one is told, also when the next cannot be."""
         try:
-            outcomes: Sequence[Taken | NotTaken] = self._destination.store([fetched for _, fetched in batch])
-        except (Error, OSError) as error:
-            self._note(error)
-            outcomes = [NotTaken.of(item.listed.ref.run_id, item.what, error) for item, _ in batch]
+            for what in dict.fromkeys(item.what for item, _ in batch):
+                mine = [(item, fetched) for item, fetched in batch if item.what == what]
+                try:
+                    outcomes = self._destination.store([fetched for _, fetched in mine])
+                except (Error, OSError) as error:
+                    self._note(error)
+                    outcomes = [NotTaken.of(item.listed.ref.run_id, what, error) for item, _ in mine]
+                yield mine[0][0], outcomes
+                yield from ((item, ()) for item, _ in mine[1:])
         finally:
             for _, fetched in batch:
                 fetched.close()
-        yield batch[0][0], outcomes
-        for item, _ in batch[1:]:
-            yield item, ()
 
     def _fetch_all(self, bundle: list[Item], pages: int) -> list[tuple[Item, Any]]:
         """In a worker: for each item what `store` needs, or outcomes."""

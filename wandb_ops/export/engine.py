@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import AuthenticationError, Error, UsageError
-from wandb_ops.export.artifactfiles import VersionPlace
 from wandb_ops.export.crew import Crew, Item
-from wandb_ops.export.limit import CONCURRENCY, LimitedTransport
-from wandb_ops.export.listing import Listing
-from wandb_ops.export.loose import path_below
-from wandb_ops.export.places import placed
+from wandb_ops.export.places.places import placed
 from wandb_ops.export.planning import Work, run_ids
-from wandb_ops.export.progress import shown_progress
-from wandb_ops.export.project import (
+from wandb_ops.export.request.limit import CONCURRENCY, LimitedTransport
+from wandb_ops.export.request.progress import shown_progress
+from wandb_ops.export.request.project import (
     DEFAULT,
     Destination,
     ExportPlan,
@@ -26,18 +23,21 @@ from wandb_ops.export.project import (
     ProjectRequest,
     Taken,
 )
-from wandb_ops.export.scope import project_of, project_url
-from wandb_ops.export.tables import ArtifactsTable, LineageTable, RunsTable
+from wandb_ops.export.request.scope import project_of, project_url
+from wandb_ops.export.runs.artifactfiles import VersionPlace
+from wandb_ops.export.runs.listing import Listing
+from wandb_ops.export.runs.loose import path_below
+from wandb_ops.export.runs.tables import ArtifactsTable, LineageTable, RunsTable
 from wandb_ops.transport.workers import workers
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from wandb_ops.export.listing import Listed, ListedPage
-    from wandb_ops.export.progress import Progress
-    from wandb_ops.export.project import ProjectFormat, What
-    from wandb_ops.export.tables import ProjectTable
+    from wandb_ops.export.request.progress import Progress
+    from wandb_ops.export.request.project import ProjectFormat, What
+    from wandb_ops.export.runs.listing import Listed, ListedPage
+    from wandb_ops.export.runs.tables import ProjectTable
     from wandb_ops.public.api import Api
     from wandb_ops.transport.session import Transport
 
@@ -225,7 +225,7 @@ class _Engine:
         return ExportPlan(
             **self._names(),
             runs=work.runs,
-            changed=len(work.sizes),
+            changed=work.changed,
             rows=work.rows["history"],
             system_rows=work.rows["system"],
             requests=work.requests,
@@ -322,10 +322,10 @@ class _Engine:
 def destination_for(transport: Transport, request: ProjectRequest) -> Destination:
     """The kind of destination that a format needs."""
     if request.format == "delta":
-        from wandb_ops.export.lakesink import LakeDestination
+        from wandb_ops.export.lake.sink import LakeDestination
 
         return LakeDestination(transport, request)
-    from wandb_ops.export.filesink import FileDestination
+    from wandb_ops.export.files.sink import FileDestination
 
     return FileDestination(transport, request)
 

@@ -6,15 +6,15 @@ There is no index and no state: the one before is found by name or by query, and
 from __future__ import annotations
 
 import logging
-import math
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import UsageError
-from wandb_ops.export.atomic import Discard
-from wandb_ops.export.metadata import fingerprint
-from wandb_ops.export.metrics import by_run, values_of
-from wandb_ops.export.targets import Folder, Target, explained, folder, measure, shown
+from wandb_ops.export.places.atomic import Discard
+from wandb_ops.export.places.targets import Folder, Target, explained, folder, measure, shown
+from wandb_ops.export.rows.buffers import array_of
+from wandb_ops.export.rows.metadata import fingerprint
+from wandb_ops.export.snapshots.metrics import OWN, compared_by
 
 if TYPE_CHECKING:
     import os
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from wandb_ops.export.parquet import Footer
-    from wandb_ops.export.snapshots import Goals
+    from wandb_ops.export.rows.parquet import Footer
+    from wandb_ops.export.rows.spool import TableSpool
+    from wandb_ops.export.snapshots.figures import Comparison
+    from wandb_ops.export.snapshots.snapshots import Goals
 
 logger = logging.getLogger("wandb_ops.snapshot")
 
 _NAME = re.compile(r"snapshot-(\d{8}T\d{6}Z)\.parquet")
 _TIME = "%Y%m%dT%H%M%SZ"
+_GROUP_ROWS = 4096
 
 
 class Keeper:
@@ -43,9 +46,9 @@ class Keeper:
         del left_out
         return None, None
 
-    def put(self, table: pa.Table, before: pa.Table | None) -> int:
+    def put(self, spool: TableSpool, comparison: Comparison) -> int:
         """Keep the rows; returns the bytes of the file."""
-        del table, before
+        del spool, comparison
         return 0
 
 
@@ -61,6 +64,7 @@ class _Files(Keeper):
     ) -> None:
         self._folder = folder(to)
         self._scope = scope
+        self._goals = goals
         self._about = {
             **scope,
             "scope": fingerprint(scope),
@@ -75,11 +79,11 @@ class _Files(Keeper):
         with explained(self._folder.uri, "read"):
             _refuse_foreign(self._folder, self._name, self._scope)
             earlier = _earlier(self._folder, self._name, self._scope, left_out)
-        return (None, None) if earlier is None else (_read(earlier), earlier.uri)
+        return (None, None) if earlier is None else (_read(earlier, self._goals), earlier.uri)
 
-    def put(self, table: pa.Table, before: pa.Table | None) -> int:
-        del before
-        return _write(self._file, table, self._about)
+    def put(self, spool: TableSpool, comparison: Comparison) -> int:
+        del comparison
+        return _write(self._file, spool, self._about)
 
 
 class _Lake(Keeper):
@@ -92,7 +96,7 @@ class _Lake(Keeper):
         moment: datetime,
         goals: Goals,
     ) -> None:
-        from wandb_ops.export.lakesnapshot import SnapshotTable
+        from wandb_ops.export.lake.snapshot import SnapshotTable
 
         self._table = SnapshotTable(to, scope)
         self._moment = moment
@@ -101,27 +105,17 @@ class _Lake(Keeper):
 
     def before(self, left_out: Counter[str]) -> tuple[pa.Table | None, str | None]:
         del left_out
-        found = self._table.before(self._moment)
+        found = self._table.before(self._moment, self._goals)
         return (None, None) if found is None else (found[0], f"{self.uri} at {iso(found[1])}")
 
-    def put(self, table: pa.Table, before: pa.Table | None) -> int:
-        import pyarrow as pa
-
-        from wandb_ops.history.unify import KIND
-
-        ids: list[Any] = table.column("run_id").to_pylist()
+    def put(self, spool: TableSpool, comparison: Comparison) -> int:
+        deltas = {}
         for metric, goal in self._goals:
-            old = by_run(before, metric, goal)
-            changes = [
-                value - old[run_id] if value is not None and math.isfinite(value) and run_id in old else None
-                for run_id, value in zip(ids, values_of(table, metric, goal), strict=True)
-            ]
             name = f"delta.{metric}".encode("utf-8", "backslashreplace").decode()
-            if goal in ("last", "mean") or name in table.column_names:
+            if goal in OWN or name in deltas or name in spool.schema.names:
                 name = name.replace("delta.", f"delta.{goal}.", 1)
-            one = pa.field(name, pa.float64(), metadata=cast("Any", {KIND: b"float"}))
-            table = table.append_column(one, pa.chunked_array([pa.array(changes, pa.float64())]))
-        self._table.put(table, self._moment)
+            deltas[name] = array_of(*comparison.deltas((metric, goal)))
+        self._table.put(spool, deltas, self._moment)
         return 0
 
 
@@ -150,7 +144,7 @@ def iso(moment: datetime) -> str:
 
 
 def _footer(file: Target) -> Footer | None:
-    from wandb_ops.export.parquet import read_footer
+    from wandb_ops.export.rows.parquet import read_footer
 
     with file.open() as source:
         return read_footer(source)
@@ -185,21 +179,23 @@ def _earlier(place: Folder, name: str, scope: Mapping[str, Any], left_out: Count
     return None
 
 
-def _read(file: Target) -> pa.Table:
+def _read(file: Target, goals: Goals) -> pa.Table:
     import pyarrow.parquet as pq
 
     with explained(file.uri, "read"), file.open() as source, pq.ParquetFile(source) as parquet:
-        return parquet.read()
+        names = compared_by(parquet.schema_arrow, goals)
+        return parquet.read(names).select(names)  # `read` takes "a.b" for all that begins so
 
 
-def _write(file: Target, table: pa.Table, description: Mapping[str, Any]) -> int:
+def _write(file: Target, spool: TableSpool, description: Mapping[str, Any]) -> int:
     """Write the rows; the same rows again leave the file as it stands. Returns its size in bytes."""
-    from wandb_ops.export.parquet import ParquetSink
+    from wandb_ops.export.rows.parquet import ParquetSink
 
     size = 0
     with explained(shown(file.uri), "write"), file.publish() as out:
-        with ParquetSink(out, table.schema) as sink:
-            sink.write(table)
+        with ParquetSink(out, spool.schema, group_rows=_GROUP_ROWS) as sink:
+            for rows in spool.tables():
+                sink.write(rows)
             sink.close(description)
         out.flush()
         size, digest = measure(out)

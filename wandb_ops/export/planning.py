@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
+from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.errors import UsageError
-from wandb_ops.export.listing import PAGE, PAGE_WITH_FILES
-from wandb_ops.export.together import MOST_RUNS, SMALL
+from wandb_ops.export.runs.listing import PAGE, PAGE_WITH_FILES
+from wandb_ops.export.runs.together import MOST_RUNS, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from wandb_ops.export.crew import Item
-    from wandb_ops.export.project import ProjectRequest
+    from wandb_ops.export.request.project import ProjectRequest
 
 _PAGE_ROWS = 1000  # history rows per request
 _RUNS_PER_ARTIFACT_LIST = 50
 
 
 class Work:
-    """What is to be fetched, added up page by page of the list of runs.
+    """What is to be fetched, added up page by page of the list of runs. What grows with the project are the
+    ids of the runs to fetch, which the shards name.
 
     Attributes:
         runs: How many there are, changed or not.
-        sizes: Run id -> rows to fetch, and a thousand for each part; only runs that changed.
         rows: Part -> rows to fetch.
     """
 
@@ -32,18 +34,26 @@ class Work:
         self._include = set(request.include)
         self._alone = self._small = 0
         self.runs = 0
-        self.sizes: dict[str, int] = {}
+        self._names: list[str] = []  # runs that changed
+        self._sizes = array("q")  # of each: rows to fetch, and a thousand for each part
         self.rows: Counter[str] = Counter()
 
     def add(self, runs: int, missing: Iterable[Item]) -> None:
         """Some more runs, and those parts of them that are not there."""
         self.runs += runs
+        sizes: Counter[str] = Counter()
         for item in missing:
-            name = item.listed.ref.run_id
-            self.sizes[name] = self.sizes.get(name, 0) + item.rows + _PAGE_ROWS
+            sizes[item.listed.ref.run_id] += item.rows + _PAGE_ROWS
             self.rows[item.what] += item.rows
             self._small += item.what == "history" and 0 < item.rows <= SMALL
             self._alone += _requests(item)
+        self._names += sizes.keys()
+        self._sizes.extend(sizes.values())
+
+    @property
+    def changed(self) -> int:
+        """Runs of which something is to be fetched."""
+        return len(self._names)
 
     @property
     def requests(self) -> int:
@@ -56,13 +66,19 @@ class Work:
 
     def shards(self, most: int) -> tuple[dict[str, Any], ...]:
         """Runs dealt out so that the shards have about the same to do; the same for the same runs."""
-        count = max(1, min(most, len(self.sizes)))
-        loads, names = [0] * count, [list[str]() for _ in range(count)]
-        for name, size in sorted(self.sizes.items(), key=lambda entry: (-entry[1], entry[0])):
-            least = loads.index(min(loads))
-            loads[least] += size
-            names[least].append(name)
-        return tuple({"index": i, "of": count, "runs": sorted(names[i])} for i in range(count))
+        count = max(1, min(most, self.changed))
+        names, sizes = self._names, self._sizes
+        dealt = [list[str]() for _ in range(count)]
+        loads = [(0, i) for i in range(count)]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        order.sort(key=sizes.__getitem__, reverse=True)
+        for place in order:
+            load, least = loads[0]
+            heapreplace(loads, (load + sizes[place], least))
+            dealt[least].append(names[place])
+        for each in dealt:
+            each.sort()
+        return tuple({"index": i, "of": count, "runs": dealt[i]} for i in range(count))
 
 
 def run_ids(shard: Mapping[str, Any]) -> list[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wandb_ops.errors import OutputError
-from wandb_ops.export.metadata import describe_source, origin
-from wandb_ops.export.targets import explained, measure, shown, target
+from wandb_ops.export.places.targets import explained, measure, shown, target
+from wandb_ops.export.rows.metadata import describe_source, origin
 
 if TYPE_CHECKING:
     import os
 
-    from wandb_ops.export.targets import Target
+    from wandb_ops.export.places.targets import Target
     from wandb_ops.transport.session import Transport
 
 
@@ -50,7 +50,7 @@ def verify_target(
     place: Target, *, transport: Transport | None = None, sha256: str | None = None
 ) -> Verified:
     """The same for a file whose place is known."""
-    from wandb_ops.export.parquet import read_footer
+    from wandb_ops.export.rows.parquet import read_footer
 
     with explained(place.uri, "read"):
         if not place.exists():
@@ -87,7 +87,7 @@ def _content_problems(file: BinaryIO, description: dict[str, Any]) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from wandb_ops.export.digest import RowDigest
+    from wandb_ops.export.rows.digest import RowDigest
 
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from wandb_ops.export.artifactfiles import logged_of, version_problems
 from wandb_ops.export.engine import destination_for, request_of
-from wandb_ops.export.filesink import MARK, read_mark
-from wandb_ops.export.lake import LakeTable, lake_uri, transaction
-from wandb_ops.export.limit import CONCURRENCY, LimitedTransport
-from wandb_ops.export.listing import Listing
-from wandb_ops.export.loose import path_below
-from wandb_ops.export.places import child, placed, table_options
-from wandb_ops.export.project import DEFAULT
-from wandb_ops.export.targets import explained, folder, measure
+from wandb_ops.export.files.sink import MARK, read_mark
+from wandb_ops.export.lake.lake import LakeTable, lake_uri, transaction
+from wandb_ops.export.places.places import child, placed, table_options
+from wandb_ops.export.places.targets import explained, folder, measure
+from wandb_ops.export.request.limit import CONCURRENCY, LimitedTransport
+from wandb_ops.export.request.project import DEFAULT
+from wandb_ops.export.runs.artifactfiles import logged_of, version_problems
+from wandb_ops.export.runs.listing import Listing
+from wandb_ops.export.runs.loose import path_below
 from wandb_ops.export.verify import verify_target
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from wandb_ops.export.project import PerRun, ProjectFormat, ProjectRequest, What
-    from wandb_ops.export.targets import Folder
+    from wandb_ops.export.places.targets import Folder
+    from wandb_ops.export.request.project import PerRun, ProjectFormat, ProjectRequest, What
     from wandb_ops.public.api import Api
 
 
@@ -88,7 +89,7 @@ def verify_export(
                     wrong += bad or ()
     gone: set[str] = set()
     if filters is None:
-        gone = {one.run_id for one in found} - listing.seen
+        gone = {one.run_id for one in found if one.run_id not in listing.seen}
     problems = (*(problem for one in found for problem in one.problems), *wrong)
     return ProjectVerified(
         uri=destination.uri,
@@ -148,12 +149,14 @@ def _in_lake(request: ProjectRequest) -> Iterator[_Found]:
         if view is None:
             continue
         mine = (pc.field("entity") == request.entity) & (pc.field("project") == request.project)
-        names = view.to_pyarrow_dataset().to_table(columns=["run_id"], filter=mine)
-        counted = names.group_by("run_id").aggregate([([], "count_all")])
-        rows = dict(
-            zip(counted.column("run_id").to_pylist(), counted.column("count_all").to_pylist(), strict=True)
-        )
-        for run_id, count in sorted(cast("dict[str, int]", rows).items()):
+        rows: Counter[str] = Counter()
+        data = view.to_pyarrow_dataset()
+        for batch in data.to_batches(
+            columns=["run_id"], filter=mine, batch_readahead=2, fragment_readahead=1
+        ):
+            counted: Any = pc.value_counts(cast("Any", batch.column(0)))
+            rows.update({each["values"]: each["counts"] for each in counted.to_pylist()})
+        for run_id, count in sorted(rows.items()):
             path = f"{request.entity}/{request.project}/{run_id}"
             lines = transaction(view, path)
             # With `keys`, rows that have none of them were not taken.
