@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import math
 import shutil
+import wave
 
 import pytest
 import requests
@@ -65,6 +67,16 @@ def ask(server, query, **variables):
     return answer["data"]
 
 
+def save_file(server, project, run_id, name, content):
+    """A file of a run, uploaded as clients do."""
+    node = ask(
+        server,
+        "mutation F($i: CreateRunFilesInput!) { createRunFiles(input: $i) { files { uploadUrl } } }",
+        i={"entityName": server.entity, "projectName": project, "runName": run_id, "files": [name]},
+    )["createRunFiles"]["files"][0]
+    assert requests.put(node["uploadUrl"], data=content, timeout=10).ok
+
+
 CONTENT = b"rows, many rows"
 
 
@@ -111,6 +123,50 @@ def write_artifact(server, project, maker, user):
     )
 
 
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
+)
+HOSTILE = "<script>document.title = 'BAD'</script><img src=x onerror=alert(1)>"
+
+
+def clip():
+    """A wave file of half a second."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(8000))
+    return file.getvalue()
+
+
+def write_media(server):
+    """A run as a sync of tfevents writes it: 90 histograms, 30 images, one clip, texts, a table, a page."""
+    rows = []
+    for number in range(90):
+        edges = [number + 0.0, number + 1.0, number + 3.0]
+        row = {"_step": number, "global_step": 10 * number, "_timestamp": number}
+        row["train/weights"] = {"_type": "histogram", "bins": edges, "values": [1, 3]}
+        if number % 3 == 0:
+            paths = [f"media/images/{number}.png"]
+            row["train/sample"] = {"_type": "images/separated", "count": 1, "filenames": paths}
+        if number == 40:
+            row["train/tone"] = {"_type": "audio-file", "path": "media/audio/a b.wav", "size": 8044}
+            row["nested"] = {"say": f"say {HOSTILE}"}
+            row["curve"] = {"_type": "table-file", "path": "media/table/t.table.json", "size": 60}
+            row["page"] = {"_type": "html-file", "path": "media/html/p.html", "size": 60}
+            row["odd"] = {"_type": "histogram", "bins": [0, math.inf], "values": [math.nan]}
+        rows.append(row)
+    write_run(server, "media", "m", rows)
+    for number in range(0, 90, 3):
+        save_file(server, "media", "m", f"media/images/{number}.png", PNG)
+    save_file(server, "media", "m", "media/audio/a b.wav", clip())
+    save_file(server, "media", "m", "plot.png", PNG)
+    save_file(server, "media", "m", "media/html/p.html", HOSTILE.encode())
+    table = f'{{"columns": ["<b>", "n"], "data": [[{json.dumps(HOSTILE)}, NaN], ["x", 0.25]]}}'
+    save_file(server, "media", "m", "media/table/t.table.json", table.encode())
+
+
 @pytest.fixture(scope="module")
 def site(wandb_server_session):
     """A server with one project of two runs, one of them hostile in its names."""
@@ -145,6 +201,7 @@ def site(wandb_server_session):
         },
     )
     write_artifact(wandb_server_session, "pages", "one", "two")
+    write_media(wandb_server_session)
     return wandb_server_session
 
 
@@ -173,6 +230,7 @@ PAGES = [
     "/{e}/pages/runs/one/logs",
     "/{e}/pages/runs/one/system",
     "/{e}/pages/runs/one/system.json",
+    "/{e}/pages/runs/one/media.json",
 ]
 
 
@@ -285,6 +343,70 @@ def test_the_system_charts_hold_the_machines_numbers(site, session):
     assert run["curves"]["cpu"]["time"] == [0, 15, 30, 45]
 
 
+def test_media_are_listed_by_key_and_read_a_few_at_a_time(site, session):
+    address = f"{site.url}/{site.entity}/media/runs/m/media.json"
+    listed = session.get(address, timeout=10).json()["keys"]
+    assert [(each["key"], each["kind"], each["count"]) for each in listed] == [
+        ("curve", "table", 1), ("nested.say", "text", 1), ("odd", "histogram", 1), ("page", "html", 1),
+        ("train/sample", "images", 30), ("train/tone", "audio", 1), ("train/weights", "histogram", 90),
+    ]  # fmt: skip
+
+    def asked(key, **query):
+        answer = session.get(address, params={"key": key, **query}, timeout=10).json()
+        return answer["total"], answer["entries"]
+
+    total, spread = asked("train/weights")
+    assert (total, len(spread)) == (90, 64)
+    assert [spread[0]["step"], spread[-1]["step"]] == [0, 890]
+    assert spread[-1]["value"] == {"_type": "histogram", "bins": [89.0, 90.0, 92.0], "values": [1, 3]}
+    for start, expected in ((27, [27, 28, 29]), (-2, [28, 29]), (30, []), ("1x", list(range(30)))):
+        _, found = asked("train/sample", **{"from": start})
+        assert [entry["at"] for entry in found] == expected
+        assert [entry["row"] for entry in found] == [3 * at for at in expected]
+        assert [entry["value"]["filenames"] for entry in found] == [
+            [f"media/images/{3 * at}.png"] for at in expected
+        ]
+    assert asked("nested.say") == (
+        1, [{"at": 0, "row": 40, "step": 400, "value": f"say {HOSTILE}"}]
+    )  # fmt: skip
+    assert asked("odd")[1][0]["value"] == {"_type": "histogram", "bins": [0, "Infinity"], "values": ["NaN"]}
+    assert asked("no such key") == (0, [])
+
+
+def test_a_value_that_only_the_summary_has_is_shown_from_there(site, session):
+    picture = {"_type": "image-file", "path": "media/images/0.png"}
+    write_run(site, "media", "summed", [{"_step": 0, "loss": 1.0, "seen": picture}])
+    summary = {"wandb-summary.json": [json.dumps({"best": picture, "seen": picture, "loss": 1.0})]}
+    stream(site, "media", "summed", summary)
+    keys = session.get(f"{site.url}/{site.entity}/media/runs/summed/media.json", timeout=10).json()["keys"]
+    assert keys == [
+        {"key": "best", "kind": "images", "count": 0, "value": picture},
+        {"key": "seen", "kind": "images", "count": 1},
+    ]
+
+
+def test_only_what_holds_no_script_is_shown_in_place(site, session):
+    save_file(site, "media", "m", "x.svg", b"<svg onload='alert(1)'/>")
+    files = f"{site.url}/{site.entity}/media/runs/m/files"
+    shown = {}
+    for name in ("media/audio/a%20b.wav", "media/images/0.png", "media/html/p.html", "x.svg"):
+        headers = session.get(f"{files}/{name}", timeout=10).headers
+        shown[name.rpartition(".")[2]] = (
+            headers["Content-Type"],
+            headers["Content-Disposition"].split(";")[0],
+        )
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    assert shown == {
+        "wav": ("audio/wav", "inline"),
+        "png": ("image/png", "inline"),
+        "html": ("application/octet-stream", "attachment"),
+        "svg": ("application/octet-stream", "attachment"),
+    }
+    page = session.get(f"{site.url}/{site.entity}/media/runs/m", timeout=10).text
+    assert 'alt="plot.png"' in page
+    assert 'alt="media/' not in page  # those have cards with their keys
+
+
 def test_a_sweep_is_drawn_with_one_line_for_each_run_that_has_the_metric(site, session):
     config = {
         "method": "random", "name": "drawn <b>", "metric": {"name": "loss"},
@@ -376,6 +498,26 @@ def test_a_page_of_another_site_can_read_what_is_signed_and_nothing_else(site, s
         assert refused.status_code == 403
 
 
+def test_the_project_that_only_holds_queues_is_listed_by_the_api_and_not_on_the_page(wandb_server):
+    make = "mutation M($n: String) { upsertModel(input: {name: $n}) { inserted } }"
+    for name in ("model-registry", "empty"):
+        ask(wandb_server, make, n=name)
+    session = requests.Session()
+    session.trust_env = False
+    session.post(f"{wandb_server.url}/login", data={"key": wandb_server.api_key}, timeout=10)
+
+    def shown():
+        page = session.get(wandb_server.url, timeout=10).text
+        return [name for name in ("model-registry", "empty") if f">{name}</a>" in page]
+
+    assert shown() == ["empty"]
+    listed = "query L($e: String) { models(entityName: $e) { edges { node { name } } } }"
+    edges = ask(wandb_server, listed, e=wandb_server.entity)["models"]["edges"]
+    assert {edge["node"]["name"] for edge in edges} == {"model-registry", "empty"}
+    write_run(wandb_server, "model-registry", "r", [])  # what somebody logged there is never hidden
+    assert shown() == ["model-registry", "empty"]
+
+
 def test_a_queues_items_are_shown_with_their_states(site, session):
     ask(site, 'mutation { upsertModel(input: {name: "model-registry"}) { inserted } }')
     ask(
@@ -454,6 +596,63 @@ def test_a_person_logs_in_and_sees_runs_and_charts(site, browser):
     assert "nested.depth" in browser.find_element(By.TAG_NAME, "main").text
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert base64.b64decode(browser.get_screenshot_as_base64()).startswith(b"\x89PNG")
+
+
+@pytest.mark.browser
+def test_a_person_sees_hears_and_reads_what_a_run_logged(site, browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, 15)
+    browser.get(f"{site.url}/login?key={site.api_key}&next=/{site.entity}/media/runs/m")
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".media[data-ready]"))
+
+    def card(key):
+        found = browser.find_element(By.CSS_SELECTOR, f'.medium[data-key="{key}"]')
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        wait.until(lambda _: found.get_attribute("data-ready") == "yes")
+        return found
+
+    def caption(found):
+        return found.find_element(By.TAG_NAME, "figcaption").text
+
+    sample = card("train/sample")
+    assert caption(sample) == "step 870 · 30 of 30"
+    slider = sample.find_element(By.CSS_SELECTOR, "input[type=range]")
+    slider.send_keys(Keys.HOME)
+    wait.until(lambda _: caption(sample) == "step 0 · 1 of 30")
+    image = sample.find_element(By.TAG_NAME, "img")
+    wait.until(lambda b: b.execute_script("return arguments[0].naturalWidth", image) == 1)
+    assert image.get_attribute("alt") == "train/sample, step 0 · 1 of 30"
+    assert slider.get_attribute("aria-valuetext") == "step 0 · 1 of 30"
+    assert image.get_attribute("src").endswith("/files/media/images/0.png")
+
+    weights = card("train/weights")
+    assert caption(weights) == "step 890 · 64 of 64 (evenly spread of 90) · 4 values from 89 to 92"
+    heat, bars = weights.find_elements(By.TAG_NAME, "svg")
+    assert heat.get_attribute("aria-label").endswith("64 steps, 0 to 890, values from 0 to 92")
+    assert bars.get_attribute("aria-label") == "train/weights, step 890: 4 values from 89 to 92"
+    weights.find_element(By.CSS_SELECTOR, "input").send_keys(Keys.HOME)
+    assert bars.get_attribute("aria-label") == "train/weights, step 0: 4 values from 0 to 3"
+    assert "no finite value to draw" in card("odd").text
+
+    player = card("train/tone").find_element(By.TAG_NAME, "audio")
+    browser.execute_script("arguments[0].load(); arguments[0].preload = 'auto'", player)
+    wait.until(lambda b: b.execute_script("return arguments[0].duration", player) == 0.5)
+    assert player.get_attribute("aria-label") == "train/tone, step 400"
+
+    assert card("nested.say").find_element(By.TAG_NAME, "pre").text == f"say {HOSTILE}"
+    cells = [cell.text for cell in card("curve").find_elements(By.CSS_SELECTOR, "th, td")]
+    assert cells == ["<b>", "n", HOSTILE, "NaN", "x", "0.25"]
+    frame = card("page").find_element(By.TAG_NAME, "iframe")
+    assert frame.get_attribute("sandbox") == ""
+    policy, _, text = frame.get_attribute("srcdoc").partition(HOSTILE)
+    assert ("default-src 'none'" in policy, text) == (True, "")
+    assert "BAD" not in browser.title
+    assert not browser.find_elements(By.CSS_SELECTOR, "main script:not([src])")
+    said = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert all("about:srcdoc" in message for message in said)  # what the policy kept from the framed page
 
 
 @pytest.mark.browser

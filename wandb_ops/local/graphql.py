@@ -36,7 +36,7 @@ from graphql import (
 )
 
 from wandb_ops.local.errors import Refused, storage_problem
-from wandb_ops.local.resolvers import RESOLVERS, artifacts, automations
+from wandb_ops.local.resolvers import RESOLVE_TYPES, RESOLVERS
 from wandb_ops.local.resolvers.context import Context
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def schema() -> GraphQLSchema:
         owner = built.type_map[type_name]
         assert isinstance(owner, GraphQLObjectType)
         owner.fields[field_name].resolve = _adapt(resolver)
-    for type_name, name_of in {**artifacts.RESOLVE_TYPES, **automations.RESOLVE_TYPES}.items():
+    for type_name, name_of in RESOLVE_TYPES.items():
         abstract = built.type_map[type_name]
         assert isinstance(abstract, GraphQLInterfaceType | GraphQLUnionType)
         abstract.resolve_type = _named_by(name_of)

@@ -13,7 +13,7 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from wandb_ops.local.accounts import directory, provision
+from wandb_ops.local.accounts import directory, membership, organizations, provision
 from wandb_ops.local.accounts.accounts import ADMIN, MEMBER, TEAM
 from wandb_ops.local.accounts.auth import key_of
 from wandb_ops.local.errors import NotFound, Refused
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from wandb_ops.local.accounts.directory import Entity, Organization, User
+    from wandb_ops.local.accounts.directory import Entity, User
+    from wandb_ops.local.accounts.organizations import Organization
     from wandb_ops.local.service import Service
 
     Handler = Callable[[Service, Request], Awaitable[Response]]
@@ -99,7 +100,7 @@ def _members(db: sqlite3.Connection, entity: int) -> list[dict[str, Any]]:
             "pending": each.user is None,
             "service": bool(each.service),
         }
-        for each in directory.members(db, entity)
+        for each in membership.of_entity(db, entity)
     ]
 
 
@@ -181,7 +182,7 @@ def _delete_team(service: Service, name: str) -> Response:
 
 def _list_organizations(service: Service) -> Response:
     with service.store.reading() as db:
-        found = [_organization(db, each) for each in directory.organizations(db)]
+        found = [_organization(db, each) for each in organizations.every(db)]
     return _json({"organizations": found})
 
 
@@ -194,7 +195,7 @@ def _create_organization(service: Service, given: dict[str, Any]) -> Response:
         members=given.get("members", ()),
     )
     with service.store.reading() as db:
-        return _json(_organization(db, directory.get_organization(db, made.name)), 201)
+        return _json(_organization(db, organizations.get(db, made.name)), 201)
 
 
 def _delete_organization(service: Service, name: str) -> Response:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts import directory, membership, organizations
 from wandb_ops.local.accounts.accounts import MEMBER
 from wandb_ops.local.errors import Refused
 from wandb_ops.local.runs.files import remove_tree
@@ -83,7 +83,7 @@ def add_user(
         now = service.store.now()
         made = directory.create_user(db, now, username, email=email, name=name, admin=admin)
         for team in teams:
-            directory.add_member(db, now, directory.get_team(db, team), user_pk=made.pk)
+            membership.add(db, now, directory.get_team(db, team), user_pk=made.pk)
         _, text = service.accounts.add_key(db, made.pk, key=api_key)
     return AddedUser(made.username, made.email, bool(made.admin), made.username, text)
 
@@ -107,10 +107,11 @@ def add_team(
     roles = dict(members) if isinstance(members, Mapping) else dict.fromkeys(members, MEMBER)
     with service.accounts.changing() as db:
         now = service.store.now()
-        team = directory.create_team(db, now, name, organization)
+        above = organizations.get(db, organization).pk if organization else None
+        team = directory.create_team(db, now, name, above)
         for username, role in roles.items():
             found = directory.get_user(db, username)
-            directory.add_member(db, now, team, user_pk=found.pk, role=role)
+            membership.add(db, now, team, user_pk=found.pk, role=role)
     return AddedTeam(team.name, roles, organization)
 
 
@@ -118,7 +119,7 @@ def add_service_account(service: Service, team: str, description: str) -> AddedU
     """Make an account that acts for a team alone."""
     with service.accounts.changing() as db:
         found = directory.get_team(db, team)
-        made = directory.create_service_account(db, service.store.now(), found, description)
+        made = membership.create_service_account(db, service.store.now(), found, description)
         _, text = service.accounts.add_key(db, made.pk, description=made.name)
     return AddedUser(made.username, None, False, found.name, text)
 
@@ -131,9 +132,9 @@ def add_organization(
     teams: Iterable[str] = (),
     members: Iterable[str] = (),
 ) -> AddedOrganization:
-    """Make an organisation; see :func:`directory.create_organization`."""
+    """Make an organisation; see :func:`organizations.create`."""
     with service.accounts.changing() as db:
-        made = directory.create_organization(
+        made = organizations.create(
             db, service.store.now(), name, entity=entity, teams=teams, members=members
         )
     return AddedOrganization(made.name, made.entity)
@@ -164,7 +165,7 @@ def remove_team(service: Service, name: str) -> None:
 def remove_organization(service: Service, name: str) -> None:
     """Delete an organisation and its registries; its teams stay, without one."""
     with service.accounts.changing() as db:
-        gone = directory.delete_entity(db, directory.get_organization(db, name).entity)
+        gone = directory.delete_entity(db, organizations.get(db, name).entity)
     remove_blobs(service, gone)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts import directory, membership, organizations
 from wandb_ops.local.accounts.accounts import ADMIN, TEAM, Account
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.names import decode_row_id
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from wandb_ops.local.accounts.directory import Entity, Organization, User
+    from wandb_ops.local.accounts.directory import Entity, User
+    from wandb_ops.local.accounts.organizations import Organization
     from wandb_ops.local.projects import Project
 
 Kind = Literal["user", "team"]
@@ -61,15 +62,15 @@ def check_admin(db: sqlite3.Connection, account: Account, project: Project) -> O
         NotFound: It is no registry.
         Refused: The account administers neither the registry nor its organisation nor the server.
     """
-    above = directory.organization_of(db, project.entity)
+    above = organizations.above(db, project.entity)
     if above is None or above.entity != project.entity:
         raise NotFound(f"registry {project.entity}/{project.name} not found")
     owner = directory.entity(db, above.entity)
-    if account.admin or (owner is not None and directory.role(db, owner.pk, account.pk) == ADMIN):
+    if account.admin or (owner is not None and membership.role_of(db, owner.pk, account.pk) == ADMIN):
         return above
     for each in members(db, project.pk):
         own = each.user == account.pk
-        if each.role == ADMIN and (own or (each.team and directory.role(db, each.team, account.pk))):
+        if each.role == ADMIN and (own or (each.team and membership.role_of(db, each.team, account.pk))):
             return above
     raise Refused("permission denied: only administrators of a registry change its members")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from wandb_ops.local.resolvers import (
     accounts,
+    artifactcollections,
+    artifactcontents,
     artifacts,
     artifactsight,
+    artifactstoring,
     artifactwrites,
     automations,
     customcharts,
@@ -36,7 +39,8 @@ RESOLVERS = {
     **logs.RESOLVERS,
     **files.RESOLVERS,
     **launch.RESOLVERS,
-    **artifactsight.guarded(artifacts.RESOLVERS),
+    **artifactsight.guarded(artifacts.RESOLVERS | artifactcollections.RESOLVERS | artifactcontents.RESOLVERS),
+    **artifactstoring.RESOLVERS,
     **artifactwrites.RESOLVERS,
     **sweeps.RESOLVERS,
     **runevents.RESOLVERS,
@@ -45,4 +49,11 @@ RESOLVERS = {
     **registrymembers.RESOLVERS,
     **automations.RESOLVERS,
     **customcharts.RESOLVERS,
+}
+
+#: Names of the types that interfaces and unions stand for, by what they are found out from.
+RESOLVE_TYPES = {
+    **artifacts.RESOLVE_TYPES,
+    **artifactcollections.RESOLVE_TYPES,
+    **automations.RESOLVE_TYPES,
 }

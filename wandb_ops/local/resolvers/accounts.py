@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts import directory, membership
 from wandb_ops.local.accounts.accounts import ADMIN, MEMBER
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.names import decode_number
@@ -33,7 +33,7 @@ def _team(context: Context, db: sqlite3.Connection, name: str) -> Entity:
     if not context.sees(name):
         raise NotFound(f"team {name!r} not found")
     found = directory.get_team(db, name)
-    if directory.role(db, found.pk, context.account.pk) != ADMIN:
+    if membership.role_of(db, found.pk, context.account.pk) != ADMIN:
         raise Refused(f"permission denied: only administrators of {name!r} change its members")
     return found
 
@@ -55,10 +55,10 @@ def _create_team(_source: Any, context: Context, args: Args) -> dict[str, Any]:
         if chosen is None or chosen.entity is None or not _visible(context, chosen):
             raise NotFound(f"user {wanted!r} not found")
         team = directory.create_team(db, context.now(), required(given, "teamName"))
-        directory.add_member(db, context.now(), team, user_pk=chosen.pk, role=ADMIN)
+        membership.add(db, context.now(), team, user_pk=chosen.pk, role=ADMIN)
         if chosen.pk != context.account.pk:
             # Who makes a team for somebody else stays in it, or he could not see what he made.
-            directory.add_member(db, context.now(), team, user_pk=context.account.pk)
+            membership.add(db, context.now(), team, user_pk=context.account.pk)
     account = context.service.accounts.account(context.account.pk)
     assert account is not None
     return {"entity": entity(Context(context.service, account, context.base_url), team.name)}
@@ -69,7 +69,7 @@ def _create_invite(_source: Any, context: Context, args: Args) -> dict[str, Any]
     who = given.get("username") or required(given, "email")
     with context.service.accounts.changing() as db:
         team = _team(context, db, required(given, "entityName"))
-        member = directory.invite(db, context.now(), team, who, ADMIN if given.get("admin") else MEMBER)
+        member = membership.invite(db, context.now(), team, who, ADMIN if given.get("admin") else MEMBER)
         invited = directory.user(db, member.user) if member.user is not None else None
     return {
         "invite": {
@@ -87,9 +87,9 @@ def _delete_invite(_source: Any, context: Context, args: Args) -> dict[str, Any]
     name, pk = required(given, "entityName"), decode_number("Member", required(given, "id"))
     with context.service.accounts.changing() as db:
         own = context.sees(name) and directory.get_team(db, name)
-        leaving = own and directory.member(db, own, pk).user == context.account.pk
+        leaving = own and membership.get(db, own, pk).user == context.account.pk
         team = own if own and leaving else _team(context, db, name)
-        directory.remove_member(db, team, directory.member(db, team, pk))
+        membership.remove(db, team, membership.get(db, team, pk))
     return {"success": True}
 
 
@@ -97,7 +97,7 @@ def _create_service_account(_source: Any, context: Context, args: Args) -> dict[
     given, accounts = args["input"], context.service.accounts
     with accounts.changing() as db:
         team = _team(context, db, required(given, "entityName"))
-        made = directory.create_service_account(db, context.now(), team, given.get("description") or "")
+        made = membership.create_service_account(db, context.now(), team, given.get("description") or "")
         _, text = accounts.add_key(db, made.pk, description=made.name)
     accounts.show_once(made.pk, text, context.account.pk)
     return {"user": user_node(made)}

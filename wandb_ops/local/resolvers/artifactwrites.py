@@ -1,251 +1,23 @@
-"""Mutations of artifacts."""
+"""What becomes of versions and collections: changed, linked, tagged, moved, deleted."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local import projects
 from wandb_ops.local.artifacts import artifactfiles, artifacts, artifactwrites, registries
-from wandb_ops.local.artifacts.artifactroutes import PARTS, UPLOADS, store_content
-from wandb_ops.local.artifacts.artifacts import PENDING, SEQUENCE, Artifact, Collection
+from wandb_ops.local.artifacts.artifacts import SEQUENCE, Artifact, Collection
 from wandb_ops.local.errors import NotFound, Refused
-from wandb_ops.local.names import decode_number, encode_id
 from wandb_ops.local.resolvers import artifactaccess
-from wandb_ops.local.resolvers.artifacts import ArtifactFile
-from wandb_ops.local.resolvers.context import Args, Context, Resolver, connection, number_cursor, required
-from wandb_ops.local.runs import runs
-from wandb_ops.local.runs.files import Upload
-from wandb_ops.local.service import ARTIFACTS
+from wandb_ops.local.resolvers.artifacts import tags
+from wandb_ops.local.resolvers.artifactstoring import project_name, remove_blobs
+from wandb_ops.local.resolvers.context import Args, Context, Resolver, required
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from wandb_ops.local.service import Service
-
-_MANIFEST_NAME = "wandb_manifest.json"
-_CHUNK = 500
-
-
-def _project_name(given: Args) -> str:
-    return given.get("projectName") or runs.DEFAULT_PROJECT
-
-
-def _run_of(db: sqlite3.Connection, entity: str, given: Args) -> int | None:
-    if not given.get("runName"):
-        return None
-    return runs.get(db, entity, _project_name(given), given["runName"]).pk
-
-
-# -- making and committing ---------------------------------------------------------------------------------
-
-
-def _create(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    given = args["input"]
-    entity = context.check_entity(given.get("entityName"))
-    with context.service.store.writing() as db:
-        project, _ = projects.upsert(db, context.now(), entity, _project_name(given))
-        run = _run_of(db, entity, given)
-        artifact = artifactwrites.create(db, context.now(), project, run, given)
-    return {"artifact": artifact}
-
-
-def _pending(context: Context, db: sqlite3.Connection, value: str) -> Artifact:
-    artifact = artifactaccess.writable(context, db, value)
-    if artifact.state != PENDING:
-        raise Refused("the artifact is committed and cannot change")
-    return artifact
-
-
-def _base(context: Context, db: sqlite3.Connection, given: Args) -> int | None:
-    base = given.get("baseArtifactID")
-    return artifactaccess.writable(context, db, base).pk if base else None
-
-
-def _create_manifest(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    given = args["input"]
-    with context.service.store.writing() as db:
-        artifact = _pending(context, db, required(given, "artifactID"))
-        manifest = artifactfiles.make_manifest(
-            db,
-            context.now(),
-            artifact.pk,
-            given.get("name") or _MANIFEST_NAME,
-            given.get("type") or artifactfiles.FULL,
-            given.get("digest") or "",
-            _base(context, db, given),
-        )
-    return {"artifactManifest": manifest}
-
-
-def _update_manifest(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    given = args["input"]
-    with context.service.store.writing() as db:
-        pk = decode_number("ArtifactManifest", required(given, "artifactManifestID"))
-        manifest = artifactfiles.manifest_by_pk(db, pk)
-        owner = artifacts.by_pk(db, manifest.artifact)
-        if owner is None or not context.sees_project(db, owner.project_pk):
-            raise NotFound("artifact manifest not found")
-        _pending(context, db, owner.id)
-        manifest = artifactfiles.change_manifest(
-            db, manifest, given.get("digest") or "", _base(context, db, given)
-        )
-    return {"artifactManifest": manifest}
-
-
-def _create_files(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    nodes: list[tuple[ArtifactFile, str]] = []
-    specs = args["input"]["artifactFiles"]
-    for start in range(0, len(specs), _CHUNK):  # other writers get their turn in between
-        with context.service.store.writing() as db:
-            for spec in specs[start : start + _CHUNK]:
-                nodes.append((_declared(db, context, spec), number_cursor(len(nodes) + 1)))
-    return {"files": connection(nodes, False, totalCount=len(nodes))}
-
-
-def _declared(db: sqlite3.Connection, context: Context, spec: Args) -> ArtifactFile:
-    """Where to put a file; nowhere when its content is there."""
-    artifact = _pending(context, db, spec["artifactID"])
-    pk = artifactfiles.declare(db, artifact.pk, spec["name"], spec["md5"])
-    stored = artifactfiles.find_blob(db, artifact.project_pk, spec["md5"])
-    fields: dict[str, Any] = {
-        "id": encode_id("ArtifactUpload", pk),
-        "name": spec["name"],
-        "displayName": spec["name"],
-        "directUrl": "",
-        "uploadUrl": None,
-        "uploadHeaders": [],
-        "sizeBytes": stored.size if stored else 0,
-        "md5": spec["md5"],
-        "digest": spec["md5"],
-        "storagePath": f"artifacts/{artifact.pk}/{spec['name']}",
-        "artifact": (artifacts.by_pk(db, stored.birth) if stored else None) or artifact,
-    }
-    if stored is not None:
-        return ArtifactFile(fields)
-
-    def url(area: str, name: str) -> str:
-        return context.base_url + context.service.signer.path("PUT", area, pk, name)
-
-    wanted = spec.get("uploadPartsInput")
-    if wanted:
-        if len(wanted) > artifactfiles.MAX_PARTS:
-            raise Refused(f"a file may have {artifactfiles.MAX_PARTS} parts at most")
-        numbers = [part["partNumber"] for part in wanted]
-        fields["uploadMultipartUrls"] = {
-            "uploadID": encode_id("ArtifactUpload", pk),
-            "uploadUrlParts": [
-                {"partNumber": number, "uploadUrl": url(PARTS, str(number))} for number in numbers
-            ],
-        }
-    fields["uploadUrl"] = url(UPLOADS, spec["name"])
-    fields["uploadHeaders"] = [f"Content-MD5:{spec['md5']}"]
-    return ArtifactFile(fields)
-
-
-def _complete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    given = args["input"]
-    service = context.service
-    pk = decode_number("ArtifactUpload", required(given, "uploadID"))
-    with service.store.reading() as db:
-        artifact = artifactaccess.writable(context, db, required(given, "artifactID"))
-        artifact_pk, _, md5 = artifactfiles.upload_of(db, pk)
-        there = artifactfiles.parts(db, pk)
-        known = artifactfiles.find_blob(db, artifact.project_pk, md5)
-    if artifact.pk != artifact_pk:
-        raise NotFound("no such upload")
-    wanted = sorted(
-        (part["partNumber"], part["hexMD5"].lower()) for part in given.get("completedParts") or ()
-    )
-    if known is None:
-        if not wanted or wanted != [(number, digest) for number, digest, _ in there]:
-            raise Refused("the parts that arrived are not the parts that are named")
-        folder = service.folder(ARTIFACTS, artifact.project_pk)
-        whole = artifactfiles.join_parts(folder, [blob for _, _, blob in there])
-        store_content(service, artifact.project_pk, artifact.pk, whole, md5)
-    with service.store.writing() as db:
-        artifactfiles.drop_parts(db, pk)
-    _remove(service, artifact.project_pk, [blob for _, _, blob in there])
-    return {"digest": md5}
-
-
-def _remove(service: Service, project: int, blobs: list[str]) -> None:
-    for blob in blobs:
-        (service.folder(ARTIFACTS, project) / blob).unlink(missing_ok=True)
-
-
-def _commit(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    service = context.service
-    with service.store.reading() as db:
-        artifact = artifactaccess.writable(context, db, required(args["input"], "artifactID"))
-        manifest = artifactfiles.current_manifest(db, artifact.pk)
-        if artifact.state != PENDING:
-            return {"artifact": artifact}
-        if manifest is None or manifest.blob is None:
-            raise Refused("the artifact's manifest was not uploaded")
-        whole = _contents(db, service, artifact, manifest)
-    digest = artifactfiles.digest_of(whole["contents"])
-    if manifest.type == artifactfiles.FULL:
-        if artifact.algorithm == "MANIFEST_MD5" and digest != artifact.digest:
-            raise Refused("the artifact's digest is not that of its manifest")
-        digest = artifact.digest
-    merged = None
-    if manifest.type == artifactfiles.INCREMENTAL:
-        merged = Upload(service.folder(ARTIFACTS, artifact.project_pk))
-        merged.write(json.dumps(whole).encode())
-        merged.commit()
-    try:
-        with service.store.writing() as db:
-            artifact = artifacts.get(db, artifact.id)
-            if artifact.state != PENDING:
-                return {"artifact": artifact}
-            artifactfiles.keep_entries(db, artifact, whole["contents"])
-            if merged is not None:
-                artifactfiles.keep_manifest(db, manifest.pk, merged.md5, merged.size, merged.blob)
-            artifact = artifactwrites.committed(db, context.now(), artifact, digest)
-        if merged is not None:
-            _remove(service, artifact.project_pk, [manifest.blob])
-    except BaseException:
-        if merged is not None:
-            merged.discard()
-        raise
-    return {"artifact": artifact}
-
-
-def _contents(
-    db: sqlite3.Connection, service: Service, artifact: Artifact, manifest: artifactfiles.Manifest
-) -> dict[str, Any]:
-    """What the version consists of: the manifest, put onto its base when it is incremental."""
-    folder = service.folder(ARTIFACTS, artifact.project_pk)
-    found = artifactfiles.read_manifest((folder / str(manifest.blob)).read_bytes())
-    if manifest.type == artifactfiles.PATCH:
-        raise Refused("artifacts written by several runs at once are not supported by this server")
-    if manifest.type == artifactfiles.INCREMENTAL and manifest.base is not None:
-        before = artifactfiles.current_manifest(db, manifest.base)
-        if before is None or before.blob is None:
-            raise Refused("the base artifact has no manifest")
-        base = artifacts.by_pk(db, manifest.base)
-        if base is None or base.project_pk != artifact.project_pk:
-            raise Refused("the base artifact is in another project")
-        below = artifactfiles.read_manifest((folder / before.blob).read_bytes())
-        found["contents"] = {**below["contents"], **found["contents"]}
-    return found
-
-
-def _use(_source: Any, context: Context, args: Args) -> dict[str, Any]:
-    given = args["input"]
-    entity = context.check_entity(given.get("entityName"))
-    with context.service.store.writing() as db:
-        artifact = artifactaccess.readable(context, db, required(given, "artifactID"))
-        run = _run_of(db, entity, given)
-        if run is None:
-            raise Refused("runName is required")
-        artifactwrites.link_run(db, context.now(), run, artifact.pk, artifacts.INPUT, given.get("usedAs"))
-    return {"artifact": artifact}
-
-
-# -- changing ----------------------------------------------------------------------------------------------
 
 
 def _update(_source: Any, context: Context, args: Args) -> dict[str, Any]:
@@ -287,9 +59,7 @@ def _link(_source: Any, context: Context, args: Args) -> dict[str, Any]:
             project, name = portfolio.project_pk, portfolio.name
         else:
             entity = context.check_entity(given.get("entityName"))
-            project = registries.target(
-                db, context.now(), entity, _project_name(given), context.account.pk
-            ).pk
+            project = registries.target(db, context.now(), entity, project_name(given), context.account.pk).pk
             name = required(given, "artifactPortfolioName")
         registries.check_type(db, project, artifact)
         names = [alias["alias"] for alias in given.get("aliases") or ()]
@@ -313,7 +83,7 @@ def _delete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
         gone = artifactfiles.attached(db, artifact=artifact.pk)
         artifactwrites.delete(db, artifact, with_aliases=bool(given.get("deleteAliases")))
         gone += artifactfiles.unreferenced(db, artifact.project_pk)
-    _remove(context.service, artifact.project_pk, gone)
+    remove_blobs(context.service, artifact.project_pk, gone)
     return {"artifact": artifact}
 
 
@@ -328,10 +98,10 @@ def delete_made_by(db: sqlite3.Connection, run: int) -> dict[int, list[str]]:
     return gone
 
 
-def remove_blobs(service: Service, gone: dict[int, list[str]]) -> None:
-    """Remove contents that no row names any more."""
+def remove_made_by(service: Service, gone: dict[int, list[str]]) -> None:
+    """Remove the contents that `delete_made_by` left without a row."""
     for project, blobs in gone.items():
-        _remove(service, project, blobs)
+        remove_blobs(service, project, blobs)
 
 
 # -- collections -------------------------------------------------------------------------------------------
@@ -360,7 +130,7 @@ def _delete_collection(field: str) -> Resolver:
             gone = artifactfiles.attached(db, sequence=collection.pk)
             artifactwrites.delete_collection(db, collection)
             gone += artifactfiles.unreferenced(db, collection.project_pk)
-        _remove(context.service, collection.project_pk, gone)
+        remove_blobs(context.service, collection.project_pk, gone)
         return {"artifactCollection": collection}
 
     return resolve
@@ -382,28 +152,12 @@ def _tag_collection(adding: bool) -> Resolver:
                 raise NotFound("artifact collection not found")
             add, remove = (names, []) if adding else ([], names)
             artifactwrites.tag_collection(db, context.now(), collection, add, remove)
-        tags = [
-            {
-                "id": encode_id("Tag", name.encode().hex()),
-                "name": name,
-                "tagCategoryName": "",
-                "attributes": "{}",
-            }
-            for name in names
-        ]
-        return {"tags": tags, "success": True}
+        return {"tags": tags(names), "success": True}
 
     return resolve
 
 
 RESOLVERS: dict[str, Resolver] = {
-    "Mutation.createArtifact": _create,
-    "Mutation.createArtifactManifest": _create_manifest,
-    "Mutation.updateArtifactManifest": _update_manifest,
-    "Mutation.createArtifactFiles": _create_files,
-    "Mutation.completeMultipartUploadArtifact": _complete,
-    "Mutation.commitArtifact": _commit,
-    "Mutation.useArtifact": _use,
     "Mutation.updateArtifact": _update,
     "Mutation.addAliases": _change_aliases(artifactwrites.add_aliases),
     "Mutation.deleteAliases": _change_aliases(artifactwrites.remove_aliases),

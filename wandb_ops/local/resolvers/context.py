@@ -54,6 +54,21 @@ class Context:
 Resolver = Callable[[Any, Context, Args], Any]
 
 
+def field(read: Callable[[Any], Any]) -> Resolver:
+    """A field that is read off its source."""
+    return lambda source, _context, _args: read(source)
+
+
+def reading(read: Callable[[sqlite3.Connection, Any, Args], Any]) -> Resolver:
+    """A field that is looked up in the database."""
+
+    def resolve(source: Any, context: Context, args: Args) -> Any:
+        with context.service.store.reading() as db:
+            return read(db, source, args)
+
+    return resolve
+
+
 def page_size(args: Args, default: int) -> int:
     """``first`` of a connection, at most :data:`MAX_PAGE`."""
     first = args.get("first")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local.accounts import directory
+from wandb_ops.local.accounts import directory, membership, organizations
 from wandb_ops.local.accounts.accounts import ADMIN, MEMBER, ORGANIZATION, TEAM, USER
 from wandb_ops.local.names import encode_id, encode_row_id
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, number_cursor
 
 if TYPE_CHECKING:
-    from wandb_ops.local.accounts.directory import Member, Organization, User
+    from wandb_ops.local.accounts.directory import User
+    from wandb_ops.local.accounts.membership import Member
+    from wandb_ops.local.accounts.organizations import Organization
 
 Node = dict[str, Any]
 
@@ -92,7 +94,7 @@ def _member_node(context: Context, found: Member) -> Node:
 def _members(source: Node, context: Context, _args: Args) -> list[Node]:
     with context.service.store.reading() as db:
         if source["entityType"] != USER:
-            return [_member_node(context, each) for each in directory.members(db, source["pk"])]
+            return [_member_node(context, each) for each in membership.of_entity(db, source["pk"])]
         own = directory.get_user(db, source["name"])
     node = {key: user_node(own)[key] for key in ("id", "name", "username", "email", "admin", "photoUrl")}
     return [{**node, "pending": False, "accountType": MEMBER.upper(), "role": "admin", "apiKey": None}]
@@ -100,7 +102,7 @@ def _members(source: Node, context: Context, _args: Args) -> list[Node]:
 
 def _organization_of(source: Node, context: Context, _args: Args) -> Node | None:
     with context.service.store.reading() as db:
-        found = directory.organization_of(db, source["name"])
+        found = organizations.above(db, source["name"])
     return organization_node(found) if found and context.sees(found.entity) else None
 
 
@@ -109,7 +111,7 @@ def _organization(_source: Any, context: Context, args: Args) -> Node | None:
         found = next(
             (
                 each
-                for each in directory.organizations(db)
+                for each in organizations.every(db)
                 if (args.get("name") == each.name or args.get("id") == each.id) and context.sees(each.entity)
             ),
             None,
@@ -122,7 +124,7 @@ def _organizations(source: Node, context: Context, _args: Args) -> list[Node]:
     with context.service.store.reading() as db:
         return [
             organization_node(each)
-            for each in directory.organizations(db)
+            for each in organizations.every(db)
             if context.sees(each.entity) and account is not None and account.sees(each.entity)
         ]
 

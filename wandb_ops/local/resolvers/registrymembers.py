@@ -13,8 +13,9 @@ from wandb_ops.local.resolvers.entities import entity, user_node
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
-    from wandb_ops.local.accounts.directory import Organization
+    from wandb_ops.local.accounts.organizations import Organization
 
 Node = dict[str, Any]
 
@@ -49,47 +50,44 @@ def _registry(context: Context, db: sqlite3.Connection, value: str) -> tuple[pro
     return found, registrymembers.check_admin(db, context.account, found)
 
 
-def _create(_source: Any, context: Context, args: Args) -> Node:
-    given = args["input"]
-    with context.service.store.writing() as db:
-        project, above = _registry(context, db, required(given, "projectId"))
-        registrymembers.add(db, project, above, "user", given.get("userIds") or ())
-        registrymembers.add(db, project, above, "team", given.get("teamIds") or ())
-    return {"success": True}
+def _changing(change: Callable[[sqlite3.Connection, projects.Project, Organization, Args], None]) -> Resolver:
+    """A change to the list of a registry's members, for who administers it."""
+
+    def resolve(_source: Any, context: Context, args: Args) -> Node:
+        given = args["input"]
+        with context.service.store.writing() as db:
+            project, above = _registry(context, db, required(given, "projectId"))
+            change(db, project, above, given)
+        return {"success": True}
+
+    return resolve
 
 
-def _delete(_source: Any, context: Context, args: Args) -> Node:
-    given = args["input"]
-    with context.service.store.writing() as db:
-        project, above = _registry(context, db, required(given, "projectId"))
-        registrymembers.remove(db, project, above, "user", given.get("userIds") or ())
-        registrymembers.remove(db, project, above, "team", given.get("teamIds") or ())
-    return {"success": True}
+def _create(db: sqlite3.Connection, project: projects.Project, above: Organization, given: Args) -> None:
+    registrymembers.add(db, project, above, "user", given.get("userIds") or ())
+    registrymembers.add(db, project, above, "team", given.get("teamIds") or ())
 
 
-def _update_user(_source: Any, context: Context, args: Args) -> Node:
-    given = args["input"]
-    with context.service.store.writing() as db:
-        project, above = _registry(context, db, required(given, "projectId"))
-        who, role = required(given, "userId"), required(given, "userProjectRole")
-        registrymembers.set_role(db, project, above, "user", who, role)
-    return {"success": True}
+def _delete(db: sqlite3.Connection, project: projects.Project, above: Organization, given: Args) -> None:
+    registrymembers.remove(db, project, above, "user", given.get("userIds") or ())
+    registrymembers.remove(db, project, above, "team", given.get("teamIds") or ())
 
 
-def _update_team(_source: Any, context: Context, args: Args) -> Node:
-    given = args["input"]
-    with context.service.store.writing() as db:
-        project, above = _registry(context, db, required(given, "projectId"))
-        who, role = required(given, "teamId"), required(given, "teamProjectRole")
-        registrymembers.set_role(db, project, above, "team", who, role)
-    return {"success": True}
+def _update_user(db: sqlite3.Connection, project: projects.Project, above: Organization, given: Args) -> None:
+    who, role = required(given, "userId"), required(given, "userProjectRole")
+    registrymembers.set_role(db, project, above, "user", who, role)
+
+
+def _update_team(db: sqlite3.Connection, project: projects.Project, above: Organization, given: Args) -> None:
+    who, role = required(given, "teamId"), required(given, "teamProjectRole")
+    registrymembers.set_role(db, project, above, "team", who, role)
 
 
 RESOLVERS: dict[str, Resolver] = {
     "Project.members": _user_members,
     "Project.teamMembers": _team_members,
-    "Mutation.createProjectMembers": _create,
-    "Mutation.deleteProjectMembers": _delete,
-    "Mutation.updateProjectMember": _update_user,
-    "Mutation.updateProjectTeamMember": _update_team,
+    "Mutation.createProjectMembers": _changing(_create),
+    "Mutation.deleteProjectMembers": _changing(_delete),
+    "Mutation.updateProjectMember": _changing(_update_user),
+    "Mutation.updateProjectTeamMember": _changing(_update_team),
 }

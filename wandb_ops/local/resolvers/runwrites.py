@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wandb_ops.local.errors import NotFound
-from wandb_ops.local.resolvers.artifactwrites import delete_made_by, remove_blobs
+from wandb_ops.local.resolvers.artifactwrites import delete_made_by, remove_made_by
 from wandb_ops.local.resolvers.context import Args, Context, Resolver, required
 from wandb_ops.local.runs import runs
 from wandb_ops.local.runs.files import remove_tree
@@ -40,7 +40,7 @@ def _delete(_source: Any, context: Context, args: Args) -> dict[str, Any]:
         runs.delete(db, run)
     for area in (FILES, EXPORTS):
         remove_tree(context.service.folder(area, run.pk))
-    remove_blobs(context.service, gone)
+    remove_made_by(context.service, gone)
     return {"clientMutationId": None}
 
 

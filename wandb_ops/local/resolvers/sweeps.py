@@ -13,21 +13,23 @@ from wandb_ops.local.resolvers.context import (
     Resolver,
     connection,
     cursor_number,
+    field,
     number_cursor,
     page_size,
+    reading,
     required,
 )
 from wandb_ops.local.runs.filters import compile_filter
 from wandb_ops.local.runs.runquery import RunQuery
 from wandb_ops.local.runs.runs import DEFAULT_PROJECT
-from wandb_ops.local.sweeps import sweepconfig, sweeps
+from wandb_ops.local.sweeps import agents, sweepconfig, sweeps, trials
 from wandb_ops.local.times import iso
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
 
-    from wandb_ops.local.sweeps.sweeps import Agent, Sweep
+    from wandb_ops.local.sweeps.agents import Agent
+    from wandb_ops.local.sweeps.sweeps import Sweep
 
 _ADOPTED = 1000
 
@@ -62,7 +64,7 @@ def _enqueue(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     config = loads_object(given.get("config"), "config")
     with context.service.store.writing() as db:
         sweep = _by_id(db, context, required(given, "id"))
-        run = sweeps.enqueue(
+        run = trials.enqueue(
             db, context.now(), sweep, config, given.get("displayName"), user=context.account.pk
         )
     return {"id": run, "runQueueItemId": None}
@@ -80,17 +82,17 @@ def _create_agent(_source: Any, context: Context, args: Args) -> dict[str, Any]:
         sweep = sweeps.find(db, row[0], name) if row else None
         if sweep is None:
             raise NotFound(f"sweep {name!r} not found")
-        return {"agent": sweeps.create_agent(db, context.now(), sweep, given.get("host") or "")}
+        return {"agent": agents.create(db, context.now(), sweep, given.get("host") or "")}
 
 
 def _heartbeat(_source: Any, context: Context, args: Args) -> dict[str, Any]:
     given = args["input"]
     working = {name for name, busy in loads_object(given.get("runState"), "runState").items() if busy}
     with context.service.store.writing() as db:
-        agent = sweeps.agent_by_id(db, required(given, "id"))
+        agent = agents.by_id(db, required(given, "id"))
         if not context.sees(sweeps.by_pk(db, agent.sweep).entity):
             raise NotFound("sweep agent not found")
-        commands = sweeps.heartbeat(db, context.now(), agent, working, context.service.settings.crash_after)
+        commands = agents.heartbeat(db, context.now(), agent, working, context.service.settings.crash_after)
     return {"agent": agent, "commands": dumps(commands)}
 
 
@@ -156,7 +158,7 @@ def _agent_runs(agent: Agent, context: Context, args: Args) -> dict[str, Any]:
     if args.get("before") or args.get("last"):
         raise Refused("the runs of an agent are listed with first and after")
     with context.service.store.reading() as db:
-        sweep, names = sweeps.by_pk(db, agent.sweep), sweeps.agent_runs(db, agent)
+        sweep, names = sweeps.by_pk(db, agent.sweep), trials.begun(db, agent.sweep, agent.pk)
         project = by_pk(db, sweep.project_pk)
     filters = {"name": {"$in": names}}
     found = _runs_where(context, sweep.project_pk, filters, args)
@@ -165,29 +167,14 @@ def _agent_runs(agent: Agent, context: Context, args: Args) -> dict[str, Any]:
 
 def _agents(sweep: Sweep, context: Context, _args: Args) -> dict[str, Any]:
     with context.service.store.reading() as db:
-        return {"edges": [{"node": agent} for agent in sweeps.agents(db, sweep)]}
+        return {"edges": [{"node": agent} for agent in agents.of_sweep(db, sweep)]}
 
 
 def _agent(sweep: Sweep, context: Context, args: Args) -> Agent | None:
     wanted = required(args, "agentName")
     with context.service.store.reading() as db:
-        every = sweeps.agents(db, sweep)
+        every = agents.of_sweep(db, sweep)
     return next((agent for agent in every if wanted in (agent.name, agent.id)), None)
-
-
-def _read(value: Callable[[sqlite3.Connection, Any], Any]) -> Resolver:
-    """A field that is looked up in the database."""
-
-    def resolve(source: Any, context: Context, _args: Args) -> Any:
-        with context.service.store.reading() as db:
-            return value(db, source)
-
-    return resolve
-
-
-def _of(value: Callable[[Any], Any]) -> Resolver:
-    """A field that is read off the row."""
-    return lambda source, _context, _args: value(source)
 
 
 def _agent_state(agent: Agent, context: Context, _args: Args) -> str:
@@ -203,33 +190,33 @@ RESOLVERS: dict[str, Resolver] = {
     "Project.sweep": _sweep,
     "Project.sweeps": _sweeps,
     "Project.totalSweeps": _total,
-    "Sweep.id": _of(lambda sweep: sweep.id),
-    "Sweep.name": _of(lambda sweep: sweep.name),
-    "Sweep.displayName": _of(lambda sweep: sweep.display_name),
-    "Sweep.description": _of(lambda sweep: sweep.description),
-    "Sweep.method": _of(lambda sweep: sweep.values["method"]),
-    "Sweep.state": _of(lambda sweep: sweep.state),
-    "Sweep.config": _of(lambda sweep: sweep.config),
-    "Sweep.controller": _of(lambda sweep: sweep.controller),
-    "Sweep.controllerRunName": _of(lambda _sweep: None),
-    "Sweep.scheduler": _of(lambda sweep: sweep.scheduler),
-    "Sweep.earlyStopJobRunning": _of(lambda _sweep: False),
-    "Sweep.project": _read(lambda db, sweep: by_pk(db, sweep.project_pk)),
-    "Sweep.createdAt": _of(lambda sweep: iso(sweep.created_at)),
-    "Sweep.updatedAt": _of(lambda sweep: iso(sweep.updated_at)),
-    "Sweep.heartbeatAt": _of(lambda sweep: iso(sweep.heartbeat_at) if sweep.heartbeat_at else None),
-    "Sweep.bestLoss": _read(sweeps.best_loss),
-    "Sweep.runCount": _read(sweeps.run_count),
-    "Sweep.runCountExpected": _of(lambda sweep: sweepconfig.expected_runs(sweep.values)),
+    "Sweep.id": field(lambda sweep: sweep.id),
+    "Sweep.name": field(lambda sweep: sweep.name),
+    "Sweep.displayName": field(lambda sweep: sweep.display_name),
+    "Sweep.description": field(lambda sweep: sweep.description),
+    "Sweep.method": field(lambda sweep: sweep.values["method"]),
+    "Sweep.state": field(lambda sweep: sweep.state),
+    "Sweep.config": field(lambda sweep: sweep.config),
+    "Sweep.controller": field(lambda sweep: sweep.controller),
+    "Sweep.controllerRunName": field(lambda _sweep: None),
+    "Sweep.scheduler": field(lambda sweep: sweep.scheduler),
+    "Sweep.earlyStopJobRunning": field(lambda _sweep: False),
+    "Sweep.project": reading(lambda db, sweep, _args: by_pk(db, sweep.project_pk)),
+    "Sweep.createdAt": field(lambda sweep: iso(sweep.created_at)),
+    "Sweep.updatedAt": field(lambda sweep: iso(sweep.updated_at)),
+    "Sweep.heartbeatAt": field(lambda sweep: iso(sweep.heartbeat_at) if sweep.heartbeat_at else None),
+    "Sweep.bestLoss": reading(lambda db, sweep, _args: sweeps.best_loss(db, sweep)),
+    "Sweep.runCount": reading(lambda db, sweep, _args: sweeps.run_count(db, sweep)),
+    "Sweep.runCountExpected": field(lambda sweep: sweepconfig.expected_runs(sweep.values)),
     "Sweep.runs": _runs,
     "Sweep.agents": _agents,
     "Sweep.agent": _agent,
-    "Agent.id": _of(lambda agent: agent.id),
-    "Agent.name": _of(lambda agent: agent.name),
-    "Agent.host": _of(lambda agent: agent.host),
+    "Agent.id": field(lambda agent: agent.id),
+    "Agent.name": field(lambda agent: agent.name),
+    "Agent.host": field(lambda agent: agent.host),
     "Agent.state": _agent_state,
-    "Agent.totalRuns": _read(lambda db, agent: len(sweeps.agent_runs(db, agent))),
-    "Agent.createdAt": _of(lambda agent: iso(agent.created_at)),
-    "Agent.heartbeatAt": _of(lambda agent: iso(agent.heartbeat_at)),
+    "Agent.totalRuns": reading(lambda db, agent, _args: len(trials.begun(db, agent.sweep, agent.pk))),
+    "Agent.createdAt": field(lambda agent: iso(agent.created_at)),
+    "Agent.heartbeatAt": field(lambda agent: iso(agent.heartbeat_at)),
     "Agent.runs": _agent_runs,
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_ORDER = "+created_at"
 _CACHED_TEXT = 16 << 10
+_MOST_NAMES = 900  # looked for by SQLite: older ones take 999 values
 _RANKS = {type(None): 0, int: 1, float: 1, str: 2, dict: 3, list: 4, bool: 5}
 
 SortKey = tuple[int, Any]
@@ -99,6 +100,15 @@ def _sort_key(value: Any) -> SortKey:
     return (rank, value)
 
 
+def _names(filters: dict[str, Any]) -> list[str] | None:
+    """The names of the only runs that can match; None when the filters do not hold a list of names."""
+    wanted = filters.get("name")
+    names = wanted.get("$in") if isinstance(wanted, dict) else None
+    if not isinstance(names, list) or len(names) > _MOST_NAMES:
+        return None
+    return names if all(isinstance(name, str) and name.isprintable() for name in names) else None
+
+
 @dataclass(frozen=True, slots=True)
 class RunQuery:
     """One question for a project's runs, checked.
@@ -114,8 +124,11 @@ class RunQuery:
     crash_after: float
 
     def _matching(self, connection: sqlite3.Connection, project: int, now: int) -> Iterator[tuple[Run, Any]]:
-        predicate = compile_filter(loads_object(self.filters, "filters"))
-        for row in connection.execute(f"{SELECT} WHERE r.project=?", (project,)):
+        filters = loads_object(self.filters, "filters")
+        predicate, names = compile_filter(filters), _names(filters)
+        # Of a hundred thousand runs a client that names twenty should not have all the others looked at.
+        named = "" if names is None else f" AND r.name IN ({','.join('?' * len(names))})"
+        for row in connection.execute(f"{SELECT} WHERE r.project=?{named}", (project, *(names or ()))):
             run = Run(*row)
             found = document(run, now, self.crash_after)
             if predicate(found):
