@@ -49,6 +49,14 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider.links.run.WandbArtifactLink",
             "airflow_provider.links.run.WandbSweepLink",
         ],
+        "asset-uris": [
+            {
+                "schemes": ["wandb"],
+                "handler": "airflow_provider.lineage.sanitize_uri",
+                "factory": "airflow_provider.lineage.create_asset",
+                "to_openlineage_converter": "airflow_provider.lineage.to_openlineage",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "wandb",

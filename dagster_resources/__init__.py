@@ -12,6 +12,14 @@ from dagster_resources.artifacts import (
 )
 from dagster_resources.assets import WandbExportConfig, wandb_history_assets
 from dagster_resources.checks import completeness_check_spec
+from dagster_resources.components import (
+    WandbComponent,
+    WandbHistoryComponent,
+    WandbProjectExportComponent,
+    WandbResourceComponent,
+    WandbSnapshotComponent,
+    WandbTensorboardComponent,
+)
 from dagster_resources.failures import wandb_failures
 from dagster_resources.io_manager import WandbArtifactIOManager
 from dagster_resources.launch import wandb_run_queue_asset
@@ -42,18 +50,24 @@ __all__ = [
     "RunCursor",
     "WandbArtifactIOManager",
     "WandbArtifactProps",
+    "WandbComponent",
     "WandbConnection",
     "WandbExportConfig",
+    "WandbHistoryComponent",
     "WandbHistoryProps",
     "WandbLaunchProps",
     "WandbMetadataSet",
+    "WandbProjectExportComponent",
     "WandbProjectExportConfig",
     "WandbProjectExportProps",
     "WandbProps",
     "WandbResource",
+    "WandbResourceComponent",
     "WandbRunQueueProps",
+    "WandbSnapshotComponent",
     "WandbSnapshotConfig",
     "WandbSnapshotProps",
+    "WandbTensorboardComponent",
     "WandbTensorboardProps",
     "WandbTranslator",
     "build_wandb_artifact_sensor",

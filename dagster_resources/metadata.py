@@ -153,6 +153,7 @@ def sync_metadata(result: SyncResult) -> Metadata:
         "url": link(result.url),
         "rows_sent": dg.MetadataValue.int(result.rows),
         "history_rows": dg.MetadataValue.int(result.history_lines),
+        "resumed_at_line": dg.MetadataValue.int(result.resumed_at_line),
         "last_step": dg.MetadataValue.int(result.last_step),
         "scalars": dg.MetadataValue.int(result.scalars),
         "media": dg.MetadataValue.int(result.media),

@@ -102,6 +102,7 @@ class WandbResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its v
                 values = self._values()
                 timeout, api_key = values.pop("timeout"), values.pop("api_key")
                 overrides = {name: value for name, value in values.items() if value}
+                overrides["key_source"] = f"the api_key of the Dagster resource {type(self).__name__}"
                 self._client = Api(overrides, timeout=timeout, api_key=api_key)
         return self._client
 

@@ -29,6 +29,7 @@ def wandb_tensorboard_asset(
     tags: Sequence[str] | None = None,
     finish: bool = True,
     on_finished: Literal["error", "resume"] = "error",
+    prefixed_step: bool = False,
     translator: WandbTranslator | None = None,
     deps: Iterable[Any] = (),
     pool: str | None = "wandb",
@@ -54,6 +55,7 @@ def wandb_tensorboard_asset(
         finish: End the run afterwards; False while a training still writes.
         on_finished: Without `finish`, when the run has ended and there is something to send: fail ("error"),
             or reopen it ("resume"), and leave it open.
+        prefixed_step: Also give each row `<directory>/global_step`, as wandb 0.29 did.
         translator: Names, groups and tags of the asset.
         deps: Assets this one comes after.
         pool: Concurrency pool.
@@ -95,6 +97,7 @@ def wandb_tensorboard_asset(
                     entity=run.entity,
                     finish=finish,
                     on_finished=on_finished,
+                    prefixed_step=prefixed_step,
                 )
                 context.log.info("%s: %d new rows", result.path, result.rows)
                 context.add_asset_metadata(sync_metadata(result), asset_key=spec.key, partition_key=key)

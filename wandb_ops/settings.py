@@ -35,6 +35,7 @@ _FORGE = {"api.forge.coreweave.com", "forge.coreweave.com", "api.wandb.ai"}
 _SHORTEST_KEY = 16
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
+_OVERRIDES = {"entity", "project", "run", "username", "base_url", "api_key", "key_source", "allow_http"}
 
 # Keys of this process by fingerprint, so that a pickle made here can be read here (and in forked children)
 # without ever holding the key.
@@ -127,7 +128,7 @@ def resolve(
 
     Args:
         overrides: Any of `entity`, `project`, `run`, `username` (an old name of `entity`), `base_url`,
-            `api_key`, `allow_http`.
+            `api_key`, `allow_http`; and `key_source`, which says where the given key came from, for messages.
         api_key: The key; wins over everything.
         timeout: Seconds for one call in total; else `WANDB_HTTP_TIMEOUT`, else 300.
         environ: Stands in for `os.environ`.
@@ -137,7 +138,7 @@ def resolve(
         UsageError: An address or a number is malformed, or an override is unknown.
     """
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    unknown = set(given) - {"entity", "project", "run", "username", "base_url", "api_key", "allow_http"}
+    unknown = set(given) - _OVERRIDES
     if unknown:
         raise UsageError(f"Unknown settings: {', '.join(sorted(map(str, unknown)))}")
     env = os.environ if environ is None else environ
@@ -147,7 +148,10 @@ def resolve(
     base_url = check_base_url(raw_url, source=url_source, allow_http=allow_http)
 
     explicit = api_key if api_key is not None else given.get("api_key")
-    found = _find_key(base_url, explicit, env, files)
+    if explicit is not None and given.get("key_source"):
+        found: tuple[str, str] | None = (check_key(explicit, source=given["key_source"]), given["key_source"])
+    else:
+        found = _find_key(base_url, explicit, env, files)
     if found is None:
         raise CredentialsError(
             "There is no W&B API key: no argument, no WANDB_API_KEY, none in a W&B settings file, and no"

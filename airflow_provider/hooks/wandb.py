@@ -115,7 +115,10 @@ def client_arguments(connection: Connection) -> dict[str, Any]:
     unknown = sorted(set(extra) - EXTRA_FIELDS)
     if unknown:
         log.warning("%s has extra fields that mean nothing here: %s", where, ", ".join(unknown))
-    overrides = {"base_url": _base_url(connection, where)}
+    overrides = {
+        "base_url": _base_url(connection, where),
+        "key_source": f"the Airflow connection '{connection.conn_id}'",
+    }
     overrides |= {name: str(extra[name]) for name in ("entity", "project", "allow_http") if extra.get(name)}
     arguments: dict[str, Any] = {"api_key": connection.password, "overrides": overrides}
     if extra.get("timeout"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider.lineage import Dataset, Lineage, artifact_dataset, run_uri
 from airflow_provider.links.run import ARTIFACT_URL, WandbArtifactLink, remember_url
 from airflow_provider.operators.base import WandbOperator, own_run_id, templated
 
@@ -118,8 +119,14 @@ class WandbLogArtifactOperator(WandbOperator):
             make_run=self.run is None,
         )
         remember_artifact(self, context, result)
-        self.log.info("%s is %s", result.path, "new" if result.created else "there already")
+        self.log.info("%s is %s: %s", result.path, "new" if result.created else "there already", result.url)
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the files, and what they refer to, to the collection."""
+        content = self.content.values() if isinstance(self.content, dict) else [self.content]
+        places = [str(place) for place in [*content, *(self.references or {}).values()] if place is not None]
+        return Lineage(tuple(Dataset(uri=place) for place in places), (artifact_dataset(result),))
 
 
 class WandbUseArtifactOperator(WandbOperator):
@@ -161,7 +168,12 @@ class WandbUseArtifactOperator(WandbOperator):
             api, artifact=self.artifact, run=self.run, type=self.artifact_type, use_as=self.use_as
         )
         remember_artifact(self, context, result)
+        self.log.info("%s is used by %s: %s", result.path, result.run, result.url)
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the collection to the run."""
+        return Lineage((artifact_dataset(result),), (Dataset(uri=run_uri(result["run"])),))
 
 
 class WandbDownloadArtifactOperator(WandbOperator):
@@ -223,8 +235,15 @@ class WandbDownloadArtifactOperator(WandbOperator):
             strangers=self.strangers,
         )
         remember_artifact(self, context, result.artifact)
-        self.log.info("%s: %d files, %d bytes", result.artifact.path, result.files, result.bytes)
+        self.log.info(
+            "%s: %d files, %d bytes, of %s", result.folder, result.files, result.bytes, result.artifact.url
+        )
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the collection to the folder."""
+        folder = Dataset(uri=result["folder"], size=result["bytes"])
+        return Lineage((artifact_dataset(result["artifact"]),), (folder,))
 
 
 class WandbPromoteArtifactOperator(WandbOperator):
@@ -268,7 +287,7 @@ class WandbPromoteArtifactOperator(WandbOperator):
             api, artifact=self.artifact, aliases=self.aliases, to=self.to, type=self.artifact_type
         )
         remember_artifact(self, context, result)
-        self.log.info("%s is %s", result.path, ", ".join(result.aliases) or "linked")
+        self.log.info("%s is %s: %s", result.path, ", ".join(result.aliases) or "linked", result.url)
         return result.to_json()
 
 

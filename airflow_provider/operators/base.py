@@ -11,16 +11,22 @@ from airflow.sdk import Asset, BaseOperator
 
 from airflow_provider.failures import airflow_failures
 from airflow_provider.hooks.wandb import WandbHook
+from airflow_provider.lineage import Lineage, operator_lineage, tell_collector
 from airflow_provider.links.run import RUN_URL, remember_url
 from wandb_ops.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from wandb_ops import Api
     from wandb_ops.errors import Error
+
+
+MOST_LISTED = 200
+"""Entries of a list in a task's result: XComs are rows of Airflow's database, and some databases cut them."""
 
 
 class WandbOperator(BaseOperator):
@@ -28,7 +34,8 @@ class WandbOperator(BaseOperator):
 
     Subclasses hold their arguments and call one step in `run_step`; the rules are the step's. What the step
     says of its result in single values (paths, counts, states) is also told to the assets among the task's
-    `outlets`, as the extra of their events.
+    `outlets`, as the extra of their events. What it read and wrote, as `lineage` says, is told to Airflow's
+    lineage collector and to OpenLineage.
 
     :param wandb_conn_id: (templated) the connection; see `WandbHook` for what happens without one.
     """
@@ -39,6 +46,7 @@ class WandbOperator(BaseOperator):
     def __init__(self, *, wandb_conn_id: str | None = WandbHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.wandb_conn_id = wandb_conn_id
+        self._lineage = Lineage()
 
     @cached_property
     def hook(self) -> WandbHook:
@@ -51,7 +59,18 @@ class WandbOperator(BaseOperator):
             result = self.run_step(self.hook.get_conn(), context)
         if isinstance(result, dict):
             tell_assets(self, context, result)
+            self._lineage = self.lineage(result)
+            tell_collector(self.hook, self._lineage)
+            return xcom_sized(result)
         return result
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:  # noqa: ARG002 - for subclasses
+        """What the step read and wrote, as its result tells; nothing, for a step that moves no data."""
+        return Lineage()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:  # noqa: ARG002
+        """OpenLineage's question after the task; nobody asks it where that provider is not installed."""
+        return operator_lineage(self._lineage)
 
     @property
     def retried(self) -> tuple[type[Error], ...]:
@@ -89,6 +108,19 @@ def tell_assets(task: BaseOperator, context: Context, result: Mapping[str, Any])
     for outlet in task.outlets:
         if isinstance(outlet, Asset):
             events[outlet].extra.update(told)
+
+
+def xcom_sized(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result whose lists have `MOST_LISTED` entries at most; ``cut`` says how many the cut ones had.
+
+    :param result: what a step returned.
+    """
+    long = {
+        name: len(one) for name, one in result.items() if isinstance(one, list) and len(one) > MOST_LISTED
+    }
+    if not long:
+        return dict(result)
+    return {**result, **{name: result[name][:MOST_LISTED] for name in long}, "cut": long}
 
 
 def templated(place: Any) -> Any:

@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.hooks.storage import storage_options
+from airflow_provider.lineage import Dataset, Lineage, columns_of, run_uri
 from airflow_provider.links.run import WandbRunLink
 from airflow_provider.operators.base import WandbOperator, remember_run, templated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -99,5 +100,23 @@ class WandbExportHistoryOperator(WandbOperator):
             storage_options=storage_options(self.storage_conn_id),
         )
         remember_run(self, context, path=result.path, url=result.url)
-        self.log.info("%s (%s): %d rows, %d bytes", result.uri, result.action, result.rows, result.bytes)
+        self.log.info(
+            "%s (%s): %d rows, %d bytes, of %s",
+            result.uri,
+            result.action,
+            result.rows,
+            result.bytes,
+            result.url,
+        )
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the run to the file."""
+        written = Dataset(
+            uri=result["uri"],
+            columns=columns_of(result["columns"]),
+            rows=result["rows"],
+            size=result["bytes"] or None,
+            version=result["sha256"] or None,
+        )
+        return Lineage((Dataset(uri=run_uri(result["path"])),), (written,))

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.hooks.storage import storage_options
+from airflow_provider.lineage import Dataset, Lineage, project_uri
 from airflow_provider.links.run import PROJECT_URL, WandbProjectLink, remember_url
 from airflow_provider.operators.base import WandbOperator, templated
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Format = Literal["parquet", "csv", "jsonl", "delta"]
 INCLUDE = ("runs", "history")
+LOGGED = 50
+"""Parts of runs that could not be taken, each with a line in the task's log; the rest is counted."""
 
 
 class _ProjectOperator(WandbOperator):
@@ -188,16 +191,26 @@ class WandbExportProjectOperator(_ProjectOperator):
         )
         remember_url(self, context, key=PROJECT_URL, url=result.url)
         self.log.info(
-            "%s: %d runs, %d parts written, %d unchanged, %d rows",
+            "%s: %d runs, %d parts written, %d unchanged, %d rows, of %s",
             result.uri,
             result.runs,
             result.written,
             result.unchanged,
             result.rows,
+            result.url,
         )
-        for one in result.not_taken:
+        for one in result.not_taken[:LOGGED]:
             self.log.warning("Not taken: %s of run %s: %s", one.what, one.run_id, one.message)
+        if len(result.not_taken) > LOGGED:
+            self.log.warning("Not taken: %d more parts of runs", len(result.not_taken) - LOGGED)
         return (result if self.allow_partial else steps.check_export(result)).to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the project to the folder or lake."""
+        written = Dataset(
+            uri=result["uri"], rows=result["rows"] + result["system_rows"], size=result["bytes"]
+        )
+        return Lineage((Dataset(uri=project_uri(result)),), (written,))
 
 
 class WandbVerifyExportOperator(_ProjectOperator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow_provider.lineage import Dataset, Lineage, run_uri
 from airflow_provider.links.run import RUN_URL, WandbRunLink, remember_url
 from airflow_provider.operators.base import WandbOperator, own_run_id, remember_run
 
@@ -151,6 +152,10 @@ class WandbLogMetricsOperator(WandbOperator):
         remember_url(self, context, key=RUN_URL, url=result.url)
         self.log.info("Sent %d rows, %d were there already: %s", result.rows, result.skipped, result.url)
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """Into the run."""
+        return Lineage((), (Dataset(uri=run_uri(result["path"]), rows=result["rows"]),))
 
 
 class WandbFinishRunOperator(WandbOperator):

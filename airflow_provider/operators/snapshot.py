@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider.hooks.storage import storage_options
+from airflow_provider.lineage import Dataset, Lineage, project_uri
 from airflow_provider.links.run import PROJECT_URL, WandbProjectLink, remember_url
 from airflow_provider.operators.base import WandbOperator, templated
 
@@ -98,5 +99,11 @@ class WandbSnapshotOperator(WandbOperator):
             storage_options=storage_options(self.storage_conn_id),
         )
         remember_url(self, context, key=PROJECT_URL, url=result.url)
-        self.log.info("%s: %d runs, %s", result.uri, result.runs, result.states)
+        self.log.info("%s: %d runs %s, of %s", result.uri, result.runs, result.states, result.url)
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the project to the table, and to the page where one is written."""
+        table = Dataset(uri=result["uri"], rows=result["rows"], size=result["bytes"] or None)
+        page = (Dataset(uri=result["report"]),) if result["report"] else ()
+        return Lineage((Dataset(uri=project_uri(result)),), (table, *page))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider.lineage import Dataset, Lineage, run_uri
 from airflow_provider.links.run import WandbRunLink
 from airflow_provider.operators.base import WandbOperator, own_run_id, remember_run, templated
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -34,6 +35,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
     :param finish: end the run as finished afterwards; False while the training still writes.
     :param on_finished: without ``finish``, when the run has ended and there is something to send: fail
         (``"error"``), or reopen it (``"resume"``), and leave it open.
+    :param prefixed_step: also give each row ``<directory>/global_step``, as wandb 0.29 did.
     :param wandb_conn_id: (templated) the connection.
     """
 
@@ -49,6 +51,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
         entity: str | None = None,
         finish: bool = True,
         on_finished: Literal["error", "resume"] = "error",
+        prefixed_step: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,6 +61,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
         self.entity = entity
         self.finish = finish
         self.on_finished = on_finished
+        self.prefixed_step = prefixed_step
 
     def run_step(self, api: Api, context: Context) -> dict[str, Any]:
         """Send the rows that are missing."""
@@ -73,6 +77,7 @@ class WandbSyncTensorboardOperator(WandbOperator):
             entity=self.entity,
             finish=self.finish,
             on_finished=self.on_finished,
+            prefixed_step=self.prefixed_step,
         )
         remember_run(self, context, path=result.path, url=result.url)
         self.log.info(
@@ -85,3 +90,8 @@ class WandbSyncTensorboardOperator(WandbOperator):
         if result.left_out:
             self.log.warning("Left out: %s", result.left_out)
         return result.to_json()
+
+    def lineage(self, result: Mapping[str, Any]) -> Lineage:
+        """From the folder to the run."""
+        folder = Dataset(uri=str(self.root_dir))
+        return Lineage((folder,), (Dataset(uri=run_uri(result["path"]), rows=result["rows"]),))

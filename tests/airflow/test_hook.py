@@ -30,7 +30,8 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 def test_the_host_says_which_server(fields, base_url, connection):
     connection(password=KEY, **fields)
     arguments = client_arguments(WandbHook.get_connection("wandb_default"))
-    assert arguments == {"api_key": KEY, "overrides": {"base_url": base_url}}
+    source = "the Airflow connection 'wandb_default'"
+    assert arguments == {"api_key": KEY, "overrides": {"base_url": base_url, "key_source": source}}
 
 
 def test_the_extra_fields_become_defaults(connection):
@@ -41,6 +42,7 @@ def test_the_extra_fields_become_defaults(connection):
     assert arguments["timeout"] == 12.5
     assert arguments["overrides"] == {
         "base_url": DEFAULT_SERVER,
+        "key_source": "the Airflow connection 'wandb_default'",
         "entity": "team",
         "project": "churn",
         "allow_http": "True",
@@ -50,7 +52,11 @@ def test_the_extra_fields_become_defaults(connection):
 def test_a_connection_as_a_uri_works_too(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_W", f"wandb://:{KEY}@wandb.example.com:8443/?entity=team")
     arguments = client_arguments(WandbHook.get_connection("w"))
-    assert arguments["overrides"] == {"base_url": "https://wandb.example.com:8443", "entity": "team"}
+    assert arguments["overrides"] == {
+        "base_url": "https://wandb.example.com:8443",
+        "key_source": "the Airflow connection 'w'",
+        "entity": "team",
+    }
     assert arguments["api_key"] == KEY
 
 
@@ -121,7 +127,7 @@ def test_the_connection_test_says_what_is_wrong(server, connection):
     ok, message = WandbHook().test_connection()
     assert not ok
     assert "e" * 40 not in message
-    assert "key" in message
+    assert "does not accept the API key from the Airflow connection 'wandb_default'" in message
 
 
 def test_the_connection_test_reports_a_half_filled_connection(connection):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import threading
+import time
 
 import pyarrow.parquet as pq
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk import DAG
 
 from airflow_provider.operators.project import (
@@ -16,6 +20,7 @@ from airflow_provider.operators.project import (
     WandbVerifyExportOperator,
 )
 from wandb_ops import Api, DataError, steps
+from wandb_ops.testing import Fault
 
 pytestmark = pytest.mark.airflow
 
@@ -111,3 +116,31 @@ def test_shards_are_mapped_tasks_and_come_to_one_export(server, project, run_dag
     assert outcome.xcoms["verify", "return_value"]["current"]
     assert losses(tmp_path / "out") == WRITTEN
     assert server.api_key not in "".join(outcome.raw + outcome.rendered)
+
+
+def test_a_try_that_its_execution_timeout_ends_leaves_nothing_half_done(
+    server, project, make_context, tmp_path
+):
+    """The alarm that Airflow sets strikes while the server keeps a request waiting; the next try goes on."""
+    export = dict(task_id="export", project=project, to=tmp_path / "out")
+
+    def strike(number, frame):
+        raise AirflowTaskTimeout("Timeout")
+
+    def alarm():
+        while not faults.hits:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        with server.faults(Fault.slow(3.0, times=1)) as faults:
+            threading.Thread(target=alarm, daemon=True).start()
+            with pytest.raises(AirflowTaskTimeout):
+                WandbExportProjectOperator(**export).execute(make_context())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert losses(tmp_path / "out") == {}
+    result = WandbExportProjectOperator(**export).execute(make_context())
+    assert (result["runs"], result["not_taken"]) == (len(RUNS), [])
+    assert losses(tmp_path / "out") == WRITTEN

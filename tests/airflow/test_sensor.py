@@ -23,7 +23,7 @@ from airflow.sdk import Asset
 from airflow_provider.sensors.run import BAD_ENDS, WandbRunSensor
 from airflow_provider.triggers.run import WandbRunTrigger
 from wandb_ops import Api, RateLimited, steps
-from wandb_ops.steps.results import SUCCESS_STATES, TERMINAL_STATES
+from wandb_ops.protocol.states import SUCCESS_STATES, TERMINAL_STATES
 
 pytestmark = pytest.mark.airflow
 

@@ -49,7 +49,7 @@ def test_the_resources_entity_comes_before_the_accounts_own(server):
 
 
 def test_a_wrong_key_is_refused_by_name(server):
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(AuthenticationError, match="from the api_key of the Dagster resource WandbResource"):
         WandbResource(base_url=server.url, api_key=SENTINEL).test_connection()
 
 

@@ -381,3 +381,58 @@ def test_thousands_of_tags_are_told_apart(tmp_path: Path, append_events, scalar_
     append_events(tmp_path / NAME, [scalar_event(tag, n, 1, 1.0) for n, tag in enumerate(tags)])
     (row,) = local_rows(tmp_path)
     assert {key: row[key] for key in tags} == {tag: float(n) for n, tag in enumerate(tags)}
+
+
+def test_a_tensor_may_list_less_than_it_holds(tmp_path: Path, append_events, local_rows):
+    """Of typed lists the last item stands for all that follow, and a zero may be written as nothing."""
+    shape = {"dim": [{"size": 1}]}
+    table = TensorProto(dtype=2, tensor_shape={"dim": [{"size": 2}, {"size": 3}]}, double_val=[0.0, 1.0, 5.0])
+    append_events(
+        tmp_path / NAME,
+        [
+            tensor_event("zero", TensorProto(dtype=1, tensor_shape=shape), step=1),
+            tensor_event("h", table, plugin="histograms", step=2),
+        ],
+    )
+    zero, histogram = local_rows(tmp_path)
+    assert zero["zero"] == 0.0
+    # Rows (0, 1, 5) and (5, 5, 5) of left edge, right edge and count.
+    assert histogram["h"] == {"_type": "histogram", "bins": [0.0, 5.0, 5.0], "values": [5.0, 5.0]}
+
+
+def test_audio_that_names_no_type_is_taken_for_a_wave_file(tmp_path: Path, append_events, local_rows):
+    clips = [("", "wav"), ("audio/FLAC", "flac"), ("video/mp4", None)]
+    values = [
+        Summary.Value(tag=f"clip{n}", audio=Summary.Audio(encoded_audio_string=b"sound", content_type=kind))
+        for n, (kind, _) in enumerate(clips)
+    ]
+    append_events(tmp_path / NAME, [Event(step=1, wall_time=2.0, summary=Summary(value=values))])
+    (row,) = local_rows(tmp_path)
+    found = [row[f"clip{n}"]["path"].rpartition(".")[2] if f"clip{n}" in row else None for n in range(3)]
+    assert found == [suffix for _, suffix in clips]
+    assert left_out(tmp_path) == {"audio of unknown format": 1}
+
+
+def test_outer_bins_without_an_end_get_the_smallest_and_largest_value(
+    tmp_path: Path, append_events, local_rows
+):
+    """TF1 closes them with the largest double: nothing could be drawn to that scale."""
+    huge = float(np.finfo(np.float64).max)
+    histograms = [
+        {"min": -3, "max": 7, "bucket_limit": [-huge, 0, 1, huge], "bucket": [0, 2, 3, 4]},
+        {"min": -3, "max": 7, "bucket_limit": [0, 1, huge], "bucket": [2, 3, 4]},
+    ]
+    values = [Summary.Value(tag=f"h{n}", histo=histogram) for n, histogram in enumerate(histograms)]
+    append_events(tmp_path / NAME, [Event(step=1, wall_time=2.0, summary=Summary(value=values))])
+    (row,) = local_rows(tmp_path)
+    expected = {"_type": "histogram", "bins": [-3.0, 0.0, 1.0, 7.0], "values": [2.0, 3.0, 4.0]}
+    assert (row["h0"], row["h1"]) == (expected, expected)
+
+
+def test_hyperparameters_of_tf2_are_not_counted_as_left_out(tmp_path: Path, append_events):
+    """TF2 writes a tensor of nothing beside them."""
+    summary = hparams_summary.hparams_pb({"lr": 0.5})
+    for value in summary.value:
+        value.tensor.CopyFrom(TensorProto(dtype=1, tensor_shape={}))
+    append_events(tmp_path / NAME, [Event(step=0, wall_time=1.0, summary=summary)])
+    assert left_out(tmp_path) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from wandb_ops.errors import NotFoundError, RunConflict
+from wandb_ops.protocol.runs import upsert_run
 from wandb_ops.tensorboard import follow_directory, holding, sync_directory
 from wandb_ops.tensorboard.discover import find_directories
 from wandb_ops.tensorboard.holding import before_open_rows
+from wandb_ops.transport.session import Transport
 
 NAME = "events.out.tfevents.1700000000.host"
 PROJECT = "tb"
@@ -206,3 +209,44 @@ def test_a_follower_that_was_killed_is_completed_without_a_change(
         *[(n, 6) for n in range(5)],
         (5, 7),
     ]
+
+
+def test_nothing_is_left_behind_when_there_was_nothing_to_follow(follow, wandb_server, tmp_path: Path):
+    with pytest.raises(NotFoundError):
+        follow(tmp_path / "never", Story(), idle_limit=100.0)
+    assert wandb_server.runs(PROJECT) == []
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_run_is_kept_alive_while_nothing_comes(
+    wandb_server, transport, tmp_path: Path, append_events, scalar_event, was_there
+):
+    class Listening(Transport):
+        beats = 0
+
+        def post_json(self, path, body, **options):
+            text = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+            self.beats += path.endswith("/file_stream") and text == b"{}"
+            return super().post_json(path, body, **options)
+
+    if was_there:  # and waits for its first event file
+        upsert_run(transport, entity=wandb_server.entity, project=PROJECT, run_id="r")
+    else:
+        append_events(tmp_path / NAME, [scalar_event("x", 1, 1, 1.0)])
+    story, client = Story(), Listening(transport.settings)
+    try:
+        follow_directory(
+            client,
+            tmp_path,
+            entity=wandb_server.entity,
+            project=PROJECT,
+            run_id="r",
+            clock=story.clock,
+            sleep=story.sleep,
+            poll_interval=5.0,
+            hold_limit=5.0,
+            idle_limit=200.0,
+        )
+    except NotFoundError:
+        assert was_there
+    assert client.beats == 6

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import struct
+from collections import Counter
 
 import google_crc32c
 import numpy as np
@@ -144,8 +145,10 @@ def test_what_writers_write_has_the_usual_shape(tmp_path, load_events):
     payloads = [event.SerializeToString() for event in load_events(path)]
     data = b"".join(payloads)
     offsets = [len(b"".join(payloads[:n])) for n in range(len(payloads))]
-    found = shapes.find(data, offsets, [len(payload) for payload in payloads])
-    assert [(n, event.step, data[event.tag_start : event.tag_end]) for n, event in sorted(found.items())] == [
+    context = Context()
+    found = shapes.read(data, offsets, [len(payload) for payload in payloads], range(len(payloads)), context)
+    tags = [context.tags.tags[tag] for tag in found.columns.tag.tolist()]
+    assert sorted(zip(found.positions.tolist(), found.columns.step.tolist(), tags, strict=True)) == [
         (2 * nth + which + 1, step, tag)
         for nth, step in enumerate((0, 1, 300, 70_000))
         for which, tag in enumerate((b"layer/weights", b"picture"))
@@ -173,7 +176,7 @@ def test_what_tf2_writes_has_the_usual_shape_too():
     data = b"".join(payloads)
     offsets = [len(b"".join(payloads[:n])) for n in range(len(payloads))]
     sizes = [len(payload) for payload in payloads]
-    assert sorted(shapes.find(data, offsets, sizes)) == list(range(16))
+    assert sorted(shapes.read(data, offsets, sizes, range(16), Context()).positions) == list(range(16))
     context = Context()
     columns, _ = decode_records(data, offsets, sizes, range(16), context)
     values = [json.loads(extra.text) for extra in columns.extras]
@@ -184,6 +187,37 @@ def test_what_tf2_writes_has_the_usual_shape_too():
     assert values[0]["bins"] == [*table[:, 0].tolist(), table[-1, 1]]
     assert (values[3]["width"], values[3]["height"], values[3]["format"]) == (8, 9, "jpg")
     assert bytes(columns.extras[3].files[0].data) == b"\xff\xd8\xff.."
+
+
+def test_a_plugin_that_an_event_of_another_shape_named_before_is_the_tags_plugin():
+    def tensor(tag, plugin):
+        value = Summary.Value(
+            tag=tag, tensor=TensorProto(dtype=7, string_val=[b"8", b"9", b"\xff\xd8\xff.."])
+        )
+        value.tensor.tensor_shape.dim.add(size=3)
+        value.metadata.plugin_data.plugin_name = plugin
+        return value
+
+    made = [[tensor("a", "text"), tensor("b", "unheard of")], *[[tensor(tag, "images")] for tag in "abc" * 4]]
+    payloads = [Event(wall_time=5.0, step=7, summary=Summary(value=values)) for values in made]
+    payloads = [event.SerializeToString() for event in payloads]
+    data = b"".join(payloads)
+    offsets = [len(b"".join(payloads[:n])) for n in range(len(payloads))]
+    context = Context(left_out=Counter({"mesh": 1}))
+    columns, where = decode_records(data, offsets, [len(part) for part in payloads], range(13), context)
+    kinds = [
+        (
+            record,
+            context.tags.tags[tag],
+            "text" if extra.text.startswith(b"[") else json.loads(extra.text)["_type"],
+        )
+        for record, tag, extra in zip(where.tolist(), columns.tag.tolist(), columns.extras, strict=True)
+    ]
+    expected = [(0, b"a", "text")]
+    for first in (1, 4, 7, 10):
+        expected += [(first, b"a", "text"), (first + 2, b"c", "images/separated")]
+    assert kinds == expected
+    assert context.left_out == {"mesh": 1, "tensor of plugin 'unheard of'": 5}
 
 
 @pytest.mark.parametrize("rows", [20, 200])

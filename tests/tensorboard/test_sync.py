@@ -358,3 +358,41 @@ def test_event_files_without_values_make_an_empty_finished_run(sync, history, tm
     assert sync(tmp_path).rows == 0
     assert history() == []
     assert wandb_server.run(PROJECT, "r").state == "finished"
+
+
+def put_summary(transport, server, summary):
+    stream = FileStream(transport, entity=server.entity, project=PROJECT, run_id="r", offsets={})
+    stream.set_summary(json.dumps(summary))
+    stream.flush()
+
+
+def test_the_state_of_a_newer_version_is_refused(sync, history, folder, transport, wandb_server):
+    sync(folder, finish=False)
+    put_summary(transport, wandb_server, {"_wandb": {"tensorboard_sync": {"version": 99}}})
+    with pytest.raises(RunConflict, match="another version of wandb-ops"):
+        sync(folder)
+    assert len(history()) == 60
+
+
+def test_a_file_that_an_interrupted_pass_needs_is_missed(sync, history, folder, transport, monkeypatch):
+    monkeypatch.setattr(filestream, "MAX_CHUNK", 1_500)
+    with pytest.raises(TransportError):
+        sync(folder, client=Failing(transport.settings, at=3, arrives=True))
+    sent = history()
+    assert 0 < len(sent) < 60
+    (folder / "validation" / NAME).unlink()
+    with pytest.raises(RunConflict, match=r"'validation/.*which is not here"):
+        sync(folder)
+    assert history() == sent
+
+
+def test_damage_of_all_directories_is_added_up(sync, folder):
+    size = 0
+    for name in ("train", "validation"):
+        path = folder / name / NAME
+        data = bytearray(path.read_bytes())
+        size += int.from_bytes(data[:8], "little") + 16
+        data[20] ^= 1
+        path.write_bytes(data)
+    done = sync(folder)
+    assert (done.bytes_skipped, done.left_out, done.scalars) == (size, {"damaged record": 2}, 118)

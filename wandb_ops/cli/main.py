@@ -10,11 +10,13 @@ import threading
 import click
 
 from wandb_ops import errors
+from wandb_ops.cli.artifacts import artifact
 from wandb_ops.cli.doctor import doctor
 from wandb_ops.cli.export import export, lake, plan, snapshot, verify
 from wandb_ops.cli.local import local
 from wandb_ops.cli.output import EXIT_CODES, exit_code
 from wandb_ops.cli.steps import finish, queue, runs, wait
+from wandb_ops.cli.sweeps import sweep
 from wandb_ops.cli.tensorboard import sync_tensorboard
 from wandb_ops.redaction import redact, terminal_safe
 from wandb_ops.version import __version__
@@ -61,7 +63,9 @@ for _command in (
     verify,
     snapshot,
     lake,
+    artifact,
     queue,
+    sweep,
     wait,
     finish,
 ):

@@ -19,7 +19,7 @@ Exit codes:
   2   the call is wrong
   3   no key, a refused key, or no permission
   4   not found
-  5   the run or job waited for ended badly
+  5   the run, job or sweep waited for ended badly
   75  failed for now: a retry may help
   130 interrupted
 """

@@ -24,6 +24,7 @@ from wandb_ops.local.errors import NotFound, Refused, storage_problem
 from wandb_ops.local.graphql import run_request
 from wandb_ops.local.history import exports, stream
 from wandb_ops.local.names import check_file_name
+from wandb_ops.local.receiving import receive
 from wandb_ops.local.runs import files, runs
 from wandb_ops.local.service import EXPORTS, FILES, Service
 
@@ -179,18 +180,8 @@ async def _file_options(_service: Service, _request: Request) -> Response:
 
 async def _put_file(service: Service, request: Request) -> Response:
     run, name = _checked_path(service, request, FILES)
-    limit = service.settings.max_upload
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise Refused("the file is too large", 413)
-    upload = await run_in_threadpool(files.Upload, service.folder(FILES, run))
+    upload = await receive(request, service.folder(FILES, run), service.settings.max_upload)
     try:
-        async for chunk in request.stream():
-            if upload.size + len(chunk) > limit:
-                raise Refused("the file is too large", 413)
-            await run_in_threadpool(upload.write, chunk)
-        if length.isdigit() and upload.size != int(length):
-            raise Refused("the file was cut short")
         if (wanted := request.headers.get("content-md5")) and wanted != upload.md5:
             raise Refused("the file does not have the MD5 of the Content-MD5 header")
         replaced = await run_in_threadpool(_keep, service, run, name, upload)

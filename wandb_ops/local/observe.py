@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from wandb_ops.local import readback
+from wandb_ops.local import queues, readback
 from wandb_ops.local.faults import Fault, Faults
 from wandb_ops.local.runs.stored import list_runs, read_run
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from wandb_ops.local.readback import StoredArtifact, StoredItem
     from wandb_ops.local.runs.stored import StoredRun
     from wandb_ops.local.service import Service
-
-_QUEUES = "model-registry"  # the project in which the SDK keeps queues
 
 
 class Observed:
@@ -64,7 +62,9 @@ class Observed:
         """
         return readback.read_artifact(self.service, *self._split(path, 3))
 
-    def queue_items(self, queue: str, entity: str | None = None, project: str = _QUEUES) -> list[StoredItem]:
+    def queue_items(
+        self, queue: str, entity: str | None = None, project: str = queues.PROJECT
+    ) -> list[StoredItem]:
         """The items of a launch queue, oldest first; ``LookupError`` when there is no such queue."""
         return readback.read_queue(self.service, entity or self.entity, project, queue)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RESOURCES = frozenset({"local-container", "local-process", "kubernetes", "sagemaker", "gcp-vertex"})
 PRIORITIES = range(4)  # 0 is critical, 3 is low
 DEFAULT_PRIORITY = 2
+#: The project in which the SDK keeps an entity's queues; W&B shows it under other names than a project.
+PROJECT = "model-registry"
 
 _ENDS = frozenset({"finished", "failed", "crashed", "killed", "preempted"})
 

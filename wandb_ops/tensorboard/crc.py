@@ -16,6 +16,7 @@ such identities with byte-aligned powers, found by search, leave `xor` of whole 
 from __future__ import annotations
 
 import importlib
+import warnings
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ _FEW_ROWS = 64
 _BLOCK = 4096  # segments whose bytes stay in the processor's cache
 # (a, b, c, ...): x^8a = x^8b + x^8c + ... + 1 modulo the polynomial. The wider the gap between a and b, the
 # longer the stretches; a is about what is left of a row.
-_IDENTITIES = ((40145, 151, 48), (6777, 484, 100), (563, 109, 58, 53, 31))
+_IDENTITIES = ((40145, 151, 48), (6777, 484, 100), (1285, 40, 38, 19, 8), (563, 109, 58, 53, 31))
 _SHORTENED = 576  # bytes: the first multiple of SEGMENT above the last identity's reach
 _WORTH_SHORTENING = 1 << 16  # bytes of a matrix; below, the calls cost more than the bytes
 
@@ -198,16 +199,16 @@ def masked_crc_rows(block: U8, lengths: int | NDArray[np.int64]) -> U32:
 
 
 @cache
-def compiled() -> Callable[[memoryview], int] | None:
-    """CRC-32C by the C package `google-crc32c`; None where it is not installed."""
+def compiled() -> Callable[[bytes | U8], int] | None:
+    """CRC-32C of bytes, or of a read-only array, by the C package `google-crc32c`; None without it."""
     try:
-        google = importlib.import_module("google_crc32c")
+        with warnings.catch_warnings():  # it warns where it could not be compiled
+            warnings.simplefilter("ignore", RuntimeWarning)
+            google = importlib.import_module("google_crc32c")
     except ImportError:
         return None
-    if google.implementation != "c":
-        return None
-    value: Callable[[U8], int] = google.value
-    return lambda data: value(np.frombuffer(data, dtype=np.uint8))  # it takes no views, but read-only arrays
+    value: Callable[[bytes | U8], int] = google.value
+    return value if google.implementation == "c" else None
 
 
 @cache
@@ -234,7 +235,7 @@ def masked_crc(data: bytes | memoryview) -> int:
     length = len(data)
     fast = compiled()
     if fast is not None:
-        crc = fast(memoryview(data))
+        crc = fast(bytes(data))
         return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & _ALL_ONES
     width = padded_width(length)
     block = np.zeros((1, width), dtype=np.uint8)
@@ -243,8 +244,14 @@ def masked_crc(data: bytes | memoryview) -> int:
     return int(masked_crc_rows(block, length)[0])
 
 
+def length_crcs(lengths: NDArray[np.int64]) -> U32:
+    """As `length_crc`, of many lengths below 2**32."""
+    # Of such a header only two words are not zero, and zeros add nothing to a raw CRC.
+    raw = _word_table(3)[lengths & 0xFFFF] ^ _word_table(2)[lengths >> 16]
+    return masked(raw ^ np.uint32(_initial(8)) ^ np.uint32(_ALL_ONES))
+
+
 @cache
 def length_crc_table() -> U32:
     """Masked CRC of the 8-byte header of every length below 65536."""
-    # Of such a header only the first word is not zero, and zeros add nothing to a raw CRC.
-    return masked(_word_table(3) ^ np.uint32(_initial(8)) ^ np.uint32(_ALL_ONES))
+    return length_crcs(np.arange(_WORDS))

@@ -7,19 +7,18 @@ and hands everything else to this one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wandb_ops.tensorboard import media, shapes, tensors, wire
+from wandb_ops.tensorboard import hparams, media, shapes, tensors, wire
 from wandb_ops.tensorboard.columns import NO_EXTRA, Columns, Context, Extra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-SESSION_START = 1
 _DATA_CLASS_SCALAR = 1
 # Event field -> why it gives no history value.
 _OTHER_EVENTS = {4: "graph", 6: "log message", 8: "run metadata", 9: "meta graph"}
@@ -83,7 +82,7 @@ def decode_records(
     data: bytes,
     offsets: list[int],
     lengths: list[int],
-    records: Iterable[int],
+    records: Sequence[int],
     context: Context,
     *,
     by_shape: bool = True,
@@ -101,21 +100,35 @@ def decode_records(
     Returns:
         The values, and for each the running number of its record.
     """
+    shaped = shapes.read(data, offsets, lengths, records, context) if by_shape else None
+    if shaped is None:
+        return _one_by_one(data, offsets, lengths, records, context)
+    left_out = context.left_out.copy()
+    is_rest = np.ones(len(offsets), dtype=np.bool_)
+    is_rest[shaped.positions] = False
+    rest = np.flatnonzero(is_rest).tolist()
+    others, where = _one_by_one(
+        data,
+        [offsets[position] for position in rest],
+        [lengths[position] for position in rest],
+        [records[position] for position in rest],
+        context,
+    )
+    if any(context.plugins[tag][1] != plugin for tag, plugin in shaped.plugins.items()):
+        # An event of another shape had named another plugin before: rare enough to do it all again.
+        context.left_out.clear()
+        context.left_out.update(left_out)
+        return _one_by_one(data, offsets, lengths, records, context)
+    where = np.concatenate([np.array(records, dtype=np.int64)[shaped.positions], where])
+    order = np.argsort(where, kind="stable")
+    return shaped.columns.then(others).take(order), where[order]
+
+
+def _one_by_one(
+    data: bytes, offsets: Sequence[int], lengths: Sequence[int], records: Sequence[int], context: Context
+) -> tuple[Columns, NDArray[np.int64]]:
     sink = _Sink()
-    shaped = shapes.find(data, offsets, lengths) if by_shape else {}
-    tag_id = context.tags.id
-    for position, (offset, length, record) in enumerate(zip(offsets, lengths, records, strict=True)):
-        event = shaped.get(position)
-        if event is not None:
-            tag = data[event.tag_start : event.tag_end]
-            value = (
-                event.value(data)
-                if isinstance(event, shapes.Shaped)
-                else _tensor_value(data, event, tag, record, context)
-            )
-            if value is not None:
-                sink.add(event.wall, event.step, tag_id(tag), value, record)
-                continue
+    for offset, length, record in zip(offsets, lengths, records, strict=True):
         mark = len(sink.step)
         try:
             _event(data, offset, offset + length, record, context, sink)
@@ -124,21 +137,6 @@ def decode_records(
             for column in (sink.wall, sink.step, sink.tag, sink.value, sink.extra, sink.record):
                 del column[mark:]
     return sink.columns(), np.array(sink.record, dtype=np.int64)
-
-
-def _tensor_value(
-    data: bytes, event: shapes.ShapedTensor, tag: bytes, record: int, context: Context
-) -> Extra | None:
-    known = context.plugins.get(tag)
-    is_known = known is not None and known[0] <= record
-    try:
-        plugin = known[1] if known is not None and is_known else event.plugin(data)
-        value = event.value(data, plugin)
-    except wire.WireError:
-        return None
-    if value is not None and not is_known:
-        context.learn(tag, plugin, record)
-    return value
 
 
 def _event(data: bytes, start: int, end: int, record: int, context: Context, sink: _Sink) -> None:
@@ -198,14 +196,14 @@ def _take(data: bytes, value: _Value, record: int, context: Context) -> Extra | 
         context.left_out["empty tag"] += 1
         return None
     if value.plugin == "hparams":
-        _hparams(data, value, context)
-        if not value.kind:
+        context.hparams.update(hparams.read(data, *value.content))
+        if value.kind in {0, 8}:  # TF2 adds a tensor of nothing
             return None
     taken: Extra | float | None
     if value.kind == 2:
         return wire.single(data, value.at)
     if value.kind == 5:
-        taken, reason = _proto_histogram(data, value.at, value.end), "histogram without bins"
+        taken, reason = (_proto_histogram(data, value.at, value.end), "histogram without bins")
     elif value.kind == 4:
         taken, reason = _image(data, value.at, value.end), "image of unknown format"
     elif value.kind == 6:
@@ -309,110 +307,3 @@ def _audio(data: bytes, start: int, end: int) -> Extra | None:
         elif number == 5 and kind == wire.BYTES:
             content_type = wire.text(data, a, b)
     return media.audio(encoded, content_type)
-
-
-def _hparams(data: bytes, value: _Value, context: Context) -> None:
-    """Session starts give config; experiment descriptions and session ends say nothing that a run needs."""
-    start, end = value.content
-    for number, kind, a, b in wire.fields(data, start, end):
-        if number == 3 and kind == wire.BYTES:
-            for inner, inner_kind, c, d in wire.fields(data, a, b):
-                if inner == 1 and inner_kind == wire.BYTES:
-                    key, item = _map_entry(data, c, d)
-                    context.hparams[key] = item
-
-
-def _map_entry(data: bytes, start: int, end: int) -> tuple[str, Any]:
-    key, item = "", None
-    for number, kind, a, b in wire.fields(data, start, end):
-        if number == 1 and kind == wire.BYTES:
-            key = wire.text(data, a, b)
-        elif number == 2 and kind == wire.BYTES:
-            item = _struct_value(data, a, b)
-    return key, item
-
-
-def _struct_value(data: bytes, start: int, end: int) -> Any:
-    """A google.protobuf.Value; numbers without a fraction become integers, as they were given."""
-    item: Any = None
-    for number, kind, a, b in wire.fields(data, start, end):
-        if number == 2 and kind == wire.FIXED64:
-            item = wire.double(data, a)
-            item = int(item) if item.is_integer() and abs(item) < 1 << 53 else item
-        elif number == 3 and kind == wire.BYTES:
-            item = wire.text(data, a, b)
-        elif number == 4 and kind == wire.VARINT:
-            item = bool(a)
-        elif number == 5 and kind == wire.BYTES:
-            item = dict(
-                _map_entry(data, c, d) for n, k, c, d in wire.fields(data, a, b) if n == 1 and k == wire.BYTES
-            )
-        elif number == 6 and kind == wire.BYTES:
-            item = [
-                _struct_value(data, c, d)
-                for n, k, c, d in wire.fields(data, a, b)
-                if n == 1 and k == wire.BYTES
-            ]
-    return item
-
-
-def step_of_values(data: bytes, start: int, end: int) -> int | None:
-    """The step of an event that has values; None for one that has none."""
-    step, has_values = 0, False
-    try:
-        for number, kind, a, b in wire.fields(data, start, end):
-            if number == 2 and kind == wire.VARINT:
-                step = wire.signed(a)
-            elif number == 5 and kind == wire.BYTES:
-                has_values = has_values or b > a
-    except wire.WireError:
-        return None
-    return step if has_values else None
-
-
-class Outline(NamedTuple):
-    """What an event says about which values stay; see `restarts`."""
-
-    step: int
-    version: float | None  # None when the event names none, -1 for one that is no number
-    is_start: bool
-    tags: list[bytes] | None  # of its values; None when it has no summary
-
-
-def outline(data: bytes, start: int, end: int) -> Outline | None:
-    """An event without its values; None when it cannot be decoded."""
-    step, is_start = 0, False
-    version: float | None = None
-    tags: list[bytes] | None = None
-    try:
-        for number, kind, a, b in wire.fields(data, start, end):
-            if number == 2 and kind == wire.VARINT:
-                step = wire.signed(a)
-            elif number == 3 and kind == wire.BYTES:
-                version = _version(wire.text(data, a, b))
-            elif number == 5 and kind == wire.BYTES:
-                tags = [*(tags or ()), *_tags(data, a, b)]
-            elif number == 7 and kind == wire.BYTES:
-                for inner, inner_kind, status, _ in wire.fields(data, a, b):
-                    if inner == 1 and inner_kind == wire.VARINT:
-                        is_start = status == SESSION_START
-    except wire.WireError:
-        return None
-    return Outline(step, version, is_start, tags)
-
-
-def _version(said: str) -> float:
-    try:
-        return float(said.removeprefix("brain.Event:"))
-    except ValueError:
-        return -1
-
-
-def _tags(data: bytes, start: int, end: int) -> Iterator[bytes]:
-    for number, kind, a, b in wire.fields(data, start, end):
-        if number == 1 and kind == wire.BYTES:
-            tag = b""
-            for inner, inner_kind, c, d in wire.fields(data, a, b):
-                if inner == 1 and inner_kind == wire.BYTES:
-                    tag = data[c:d]
-            yield tag

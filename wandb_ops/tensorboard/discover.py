@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import stat
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +21,7 @@ from wandb_ops.tensorboard.sources import (
     is_remote,
     local_path,
     open_store,
+    readable,
     store_error,
 )
 
@@ -31,6 +34,8 @@ _NAME = re.compile(r"tfevents\.\d+")
 # Names that TensorFlow's profiler and SageMaker leave beside event files; they hold no events of their own.
 _NOT_EVENTS = (".profile-empty", ".sagemaker-uploaded")
 _GZIP = ".gz"
+
+logger = logging.getLogger("wandb_ops.tensorboard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +62,22 @@ class Directory:
 
 
 def is_event_file(name: str) -> bool:
-    """Whether TensorBoard would read a file of this name, or would if it were not compressed."""
-    return _NAME.search(name) is not None and not name.removesuffix(_GZIP).endswith(_NOT_EVENTS)
+    """Whether TensorBoard would read a file of this name, or would if it were not compressed.
+
+    Not so a hidden one: tools that copy files give them such names until they are whole.
+    """
+    return (
+        _NAME.search(name) is not None
+        and not name.startswith(".")
+        and not name.removesuffix(_GZIP).endswith(_NOT_EVENTS)
+    )
 
 
 def find_directories(root_dir: str | os.PathLike[str]) -> list[Directory]:
     """The directories under `root_dir` (itself included) that hold event files, by name.
 
     Linked folders are followed, each real folder once. Empty files count: a writer may just have opened them.
+    A folder that may not be read is skipped with a warning: volumes have such of their own.
 
     Args:
         root_dir: A folder, or one in a store: a URL that fsspec knows (`s3://bucket/logs`), or a path object
@@ -109,19 +122,37 @@ def _local_listing(root: Path) -> Iterator[tuple[str, Source, int, str]]:
             hint="Give the folder that the writers log to, or one above it.",
         )
     seen: set[tuple[int, int]] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_skipped):
+        try:
+            status = Path(folder).stat()
+        except FileNotFoundError:  # cleaned away while we look
+            continue
         if (status.st_dev, status.st_ino) in seen:
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         subfolders.sort()
         for file in names:
+            if not is_event_file(file):
+                continue
             path = Path(folder) / file
-            if is_event_file(file) and path.is_file():
+            try:
                 status = path.stat()
-                name = path.relative_to(root).as_posix()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                name = readable(path.relative_to(root).as_posix())
                 yield name, LocalFile(path), status.st_size, str(status.st_mtime_ns)
+
+
+def _skipped(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        _warn(str(error.filename), error.strerror)
+
+
+@lru_cache(maxsize=1024)  # a folder that is followed is looked at again and again
+def _warn(folder: str, reason: str) -> None:
+    logger.warning("skipped the folder %r: %s", folder, reason)
 
 
 def _remote_listing(root_dir: str | os.PathLike[str]) -> Iterator[tuple[str, Source, int, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wandb_ops.tensorboard.decode import step_of_values
+from wandb_ops.tensorboard.outlines import step_of_values
 from wandb_ops.tensorboard.records import HEADER, Damage, RecordReader
 
 if TYPE_CHECKING:

@@ -189,26 +189,16 @@ def images(encoded: Sequence[bytes], width: int, height: int) -> Extra | None:
 def packed_image(data: bytes, start: int, size: int, width: int, height: int) -> Extra | None:
     """As `images`, of one that lies in `data` and is not copied: a copy of every image costs as much as its
     hash."""
-    if data.startswith(_PNG, start):
-        kind = b"png"
-    else:
-        found = image_format(data[start : start + _MAGIC_BYTES])
-        if found is None:
-            return None
-        kind = found.encode()
+    kind = image_format(data[start : start + min(size, _MAGIC_BYTES)])
+    if kind is None:
+        return None
     encoded = memoryview(data)[start : start + size]
-    digest = hashlib.sha256(encoded).hexdigest()[:_NAME_LENGTH]
-    name = f"media/images/{digest}.{kind.decode()}"
+    name = f"media/images/{hashlib.sha256(encoded).hexdigest()[:_NAME_LENGTH]}.{kind}"
     text = (
-        b'{"_type":"images/separated","width":%d,"height":%d,"format":"%b","count":1,"filenames":["%b"]}'
-        % (
-            width,
-            height,
-            kind,
-            name.encode(),
-        )
+        f'{{"_type":"images/separated","width":{width},"height":{height},"format":"{kind}","count":1,'
+        f'"filenames":["{name}"]}}'
     )
-    return Extra(text, (MediaFile(name, encoded),))
+    return Extra(text.encode(), (MediaFile(name, encoded),))
 
 
 def audio(data: bytes, content_type: str) -> Extra | None:

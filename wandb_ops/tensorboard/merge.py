@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from wandb_ops.tensorboard.columns import MediaFile
     from wandb_ops.tensorboard.rows import RowBlock
+
+_SHARE = 8  # of the directories are read on between two looks at all of them: that much more is held
 
 
 @dataclass(slots=True)
@@ -60,40 +63,51 @@ def _number_texts(values: NDArray[np.float64]) -> list[bytes]:
 def merged(sources: list[Iterator[RowBlock]]) -> Iterator[MergedRows]:
     """Merge by (wall time so far, directory); each directory keeps its own order.
 
+    Which rows come together in one block says nothing; their order is a function of the sources alone.
+
     Args:
-        sources: One iterator of blocks per directory, in the order that settles ties. Of each, one block is
-            held.
+        sources: One iterator of blocks per directory, in the order that settles ties. About one block of each
+            is held.
     """
-    waiting: dict[int, RowBlock] = {}
-    live = set(range(len(sources)))
-    while True:
-        for index in sorted(live):
-            if index not in waiting:
-                block = next((block for block in sources[index] if len(block)), None)
-                if block is None:
-                    live.discard(index)
-                else:
-                    waiting[index] = block
-        if not waiting:
-            return
-        # Up to here nothing can come in between any more: every directory that goes on is past it.
-        horizon = min(((float(waiting[index].order[-1]), index) for index in live), default=None)
-        taken = []
-        for index in sorted(waiting):
-            block = waiting[index]
-            count = len(block) if horizon is None else _count_up_to(block, index, horizon)
-            if count == len(block):
-                taken.append(waiting.pop(index))
-            elif count:
-                head, waiting[index] = block.split(count)
-                taken.append(head)
-        yield _joined(taken)
+    held: dict[int, list[RowBlock]] = {}
+    # The last row held of each directory that goes on: up to the first of them nothing can come in between.
+    ends: list[tuple[float, int]] = []
+
+    def read_on(index: int) -> None:
+        block = next((block for block in sources[index] if len(block)), None)
+        if block is not None:
+            held.setdefault(index, []).append(block)
+            heappush(ends, (float(block.order[-1]), index))
+
+    for index in range(len(sources)):
+        read_on(index)
+    while held:
+        yield _joined(_taken(held, ends[0] if ends else None))
+        # To take looks at every directory. So before it is done again, a share of them is read on.
+        for _ in range(min(len(ends), 1 + len(ends) // _SHARE)):
+            read_on(heappop(ends)[1])
 
 
-def _count_up_to(block: RowBlock, index: int, horizon: tuple[float, int]) -> int:
-    if index <= horizon[1]:
-        return int(np.searchsorted(block.order, horizon[0], side="right"))
-    return int(np.searchsorted(block.order, horizon[0], side="left"))
+def _taken(held: dict[int, list[RowBlock]], horizon: tuple[float, int] | None) -> list[RowBlock]:
+    """Take the rows up to `horizon`, or all, out of `held`; by directory."""
+    taken: list[RowBlock] = []
+    for index in sorted(held):
+        blocks = held[index]
+        count = 0
+        while blocks and (count := _count_up_to(blocks[0], index, horizon)) == len(blocks[0]):
+            taken.append(blocks.pop(0))
+        if not blocks:
+            del held[index]
+        elif count:
+            head, blocks[0] = blocks[0].split(count)
+            taken.append(head)
+    return taken
+
+
+def _count_up_to(block: RowBlock, index: int, horizon: tuple[float, int] | None) -> int:
+    if horizon is None:
+        return len(block)
+    return int(block.order.searchsorted(horizon[0], side="right" if index <= horizon[1] else "left"))
 
 
 def _joined(blocks: list[RowBlock]) -> MergedRows:

@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from wandb_ops.tensorboard import crc
+from wandb_ops.tensorboard.payloads import intact
+from wandb_ops.tensorboard.views import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     I64 = NDArray[np.int64]
-    U8 = NDArray[np.uint8]
 
 HEADER = 12  # length and its CRC
 FRAME = 16  # header and the payload's CRC
@@ -33,11 +34,10 @@ CHUNK = 4 << 20
 _SHORT = 1 << 16  # lengths that the fast path looks at
 _LONGEST = (1 << 31) - 1  # what protobuf allows; an 8-byte payload has the CRC that a length of its bytes has
 _WALL_TIME_KEY = 9  # the first payload byte of an event that has a wall time
-_FEW_RECORDS = 16
 _HEADER = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
 _SAMPLE = 64  # records that tell whether those of a buffer are long
-_LONG = 1024  # bytes: from this mean on, going from record to record costs less than looking at every byte
-_SHORT_ROW = crc.SEGMENT * 4  # bytes: many rows of one such length are faster in numpy than one by one in C
+_LONG = 640  # bytes: from this mean on, going from record to record costs less than looking at every byte
 _GIVE_UP = 64 << 20  # broken bytes to look through before memory counts more than patience
 
 
@@ -99,11 +99,6 @@ class _Frames:
         return np.concatenate(self.offsets), np.concatenate(self.lengths)
 
 
-def view(buffer: bytes | U8, dtype: str, count: int) -> NDArray[Any]:
-    """All `dtype` items of `buffer`, one starting at every byte (overlapping, unaligned)."""
-    return np.ndarray(shape=(max(0, count),), dtype=dtype, buffer=buffer, strides=(1,))
-
-
 class _Scan:
     """One pass over one buffer that starts at a record boundary (or, `trusted=False`, at a likely one)."""
 
@@ -153,19 +148,25 @@ class _Scan:
     def _hop(self, at: int, most: int) -> int:
         """Take up to `most` frames, one after the other, while they hold; the position behind them."""
         data, size = self.data, self.size
-        offsets: list[int] = []
-        lengths: list[int] = []
-        while at + HEADER <= size and len(offsets) < most:
-            length, check = _HEADER.unpack_from(data, at)
+        starts: list[int] = []
+        begin = at
+        while at + HEADER <= size and len(starts) < most:
+            (length,) = _LENGTH.unpack_from(data, at)
             end = at + FRAME + length
-            if end > size or length > _LONGEST or crc.length_crc(length) != check:
+            if end > size or not 0 < length <= _LONGEST:  # no hopping through zeros
                 break
-            offsets.append(at + HEADER)
-            lengths.append(length)
+            starts.append(at)
             at = end
-        if offsets:
-            self.previous = offsets[-1] - HEADER
-            self.frames.add(np.array(offsets, np.int64), np.array(lengths, np.int64))
+        # The lengths were believed so far. Up to the first whose CRC does not hold, each proves the next.
+        frames = np.array(starts, np.int64)
+        lengths = self.lengths[frames].astype(np.int64)
+        wrong = np.flatnonzero(crc.length_crcs(lengths) != self.words[frames + 8])
+        if len(wrong):
+            at = int(frames[wrong[0]])
+            frames, lengths = frames[: wrong[0]], lengths[: wrong[0]]
+        if at > begin:
+            self.previous = int(frames[-1])
+            self.frames.add(frames + HEADER, lengths)
         return at
 
     def _candidates(self, at: int) -> tuple[I64, I64]:
@@ -240,92 +241,6 @@ class _Scan:
                 if start + FRAME + length > self.size or self._payload_holds(start, length):
                     return int(start)
         return None
-
-
-def intact(data: bytes, offsets: I64, lengths: I64) -> NDArray[np.bool_]:
-    """Which payloads have the CRC that stands behind them."""
-    good = np.zeros(len(offsets), dtype=np.bool_)
-    if not len(offsets):
-        return good
-    words = view(data, "<u4", len(data) - 3)
-    stored = words[offsets + lengths]
-    compiled = crc.compiled()
-    if compiled is not None and int(lengths.min()) > _SHORT_ROW:
-        good[:] = _crc_compiled(compiled, data, offsets, lengths) == stored
-        return good
-    order = np.argsort(lengths, kind="stable")
-    edges = np.flatnonzero(np.diff(lengths[order])) + 1
-    waiting: list[I64] = []
-    for group in np.split(order, edges):
-        length = int(lengths[group[0]])
-        if len(group) >= _FEW_RECORDS and length <= _SHORT_ROW:
-            good[group] = _crc_equal(data, offsets[group], length) == stored[group]
-        else:
-            waiting.append(group)
-    if compiled is not None and waiting:
-        rest = np.concatenate(waiting)
-        good[rest] = _crc_compiled(compiled, data, offsets[rest], lengths[rest]) == stored[rest]
-        return good
-    for group in _similar(waiting, lengths):
-        good[group] = _crc_ragged(data, offsets[group], lengths[group]) == stored[group]
-    return good
-
-
-def _crc_compiled(
-    compiled: Callable[[memoryview], int], data: bytes, offsets: I64, lengths: I64
-) -> NDArray[np.uint32]:
-    whole = memoryview(data)
-    crcs = [
-        compiled(whole[offset : offset + length])
-        for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True)
-    ]
-    return crc.masked(np.array(crcs, dtype=np.uint32))
-
-
-def rows_of(data: bytes, offsets: I64, length: int) -> U8:
-    """The byte rows data[offset : offset + length], as a fresh (n, length) matrix."""
-    items = view(data, f"V{length}", len(data) - length + 1)
-    return items[offsets].view(np.uint8).reshape(len(offsets), length)
-
-
-def _crc_equal(data: bytes, offsets: I64, length: int) -> NDArray[np.uint32]:
-    width = crc.padded_width(length)
-    # A payload has 12 header bytes before it; they serve as padding and are cleared.
-    if width - length <= HEADER:
-        block = rows_of(data, offsets - (width - length), width)
-        block[:, : width - length] = 0
-    else:
-        block = np.zeros((len(offsets), width), dtype=np.uint8)
-        if length:
-            block[:, width - length :] = rows_of(data, offsets, length)
-    return crc.masked_crc_rows(block, length)
-
-
-def _similar(groups: list[I64], lengths: I64) -> Iterator[I64]:
-    """Join groups of growing length into batches whose padding stays small and whose matrix stays bounded."""
-    batch: list[I64] = []
-    rows = 0
-    longest = 0
-    for group in groups:
-        length = int(lengths[group[0]])
-        if batch and (length > longest or (rows + len(group)) * length > CHUNK):
-            yield np.concatenate(batch)
-            batch, rows = [], 0
-        if not batch:
-            longest = crc.padded_width(length + length // 4)
-        batch.append(group)
-        rows += len(group)
-    if batch:
-        yield np.concatenate(batch)
-
-
-def _crc_ragged(data: bytes, offsets: I64, lengths: I64) -> NDArray[np.uint32]:
-    width = crc.padded_width(int(lengths.max()))
-    block = np.zeros((len(offsets), width), dtype=np.uint8)
-    source = np.frombuffer(data, dtype=np.uint8)
-    for row, (offset, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
-        block[row, width - length :] = source[offset : offset + length]
-    return crc.masked_crc_rows(block, lengths)
 
 
 class RecordReader:

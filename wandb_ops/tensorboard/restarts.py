@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wandb_ops.tensorboard import crc, decode, wire
+from wandb_ops.tensorboard import crc, decode, outlines, wire
 from wandb_ops.tensorboard.records import CHUNK, HEADER, Chunk, Damage, RecordReader
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Restarts:
         for index, file in enumerate(self.files):
             for part in RecordReader(file, start=0, end=until[file.name], damage=Damage(), chunk=chunk):
                 for offset, length in zip(part.offsets.tolist(), part.lengths.tolist(), strict=True):
-                    event = decode.outline(part.data, offset, offset + length)
+                    event = outlines.outline(part.data, offset, offset + length)
                     if event is None:
                         continue
                     version = version if event.version is None else event.version
@@ -208,7 +208,7 @@ def _starts(
         places = part.offsets + part.start - HEADER
         for record in np.flatnonzero(np.isin(places, wanted)).tolist():
             offset, length = int(part.offsets[record]), int(part.lengths[record])
-            event = decode.outline(part.data, offset, offset + length)
+            event = outlines.outline(part.data, offset, offset + length)
             if event is not None and event.is_start:
                 yield int(places[record]), event.step
 
@@ -227,7 +227,7 @@ def _any_old(files: Sequence[EventFile], until: Mapping[str, int]) -> bool:
         if head is None:
             continue
         offset, length = int(head.offsets[0]), int(head.lengths[0])
-        event = decode.outline(head.data, offset, offset + length)
+        event = outlines.outline(head.data, offset, offset + length)
         if head.start + offset != HEADER or event is None:
             known = True
             continue

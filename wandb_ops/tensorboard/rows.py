@@ -4,6 +4,7 @@ The rules (docs/tensorboard.md has them beside W&B's own):
 
 * consecutive values of one directory with the same step share a row; of a tag that comes twice, the last
   counts;
+* a step whose values fit no history line (W&B takes 10 MiB) becomes several rows;
 * rows of several directories are merged by wall time, ties by directory name, each directory's order kept;
 * a row's `_step` is its line number, `global_step` the event's step, `_timestamp` the wall time of its last
   value, `_runtime` the seconds since the first row.
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _ODD = 1_000_003
 _WORTH_A_FORMAT = 8  # rows
+_LONGEST_ROW = 10_000_000  # bytes; W&B takes a line of 10 MiB less 100 KiB
+_NUMBER = 26  # bytes of the longest number, and what parts it from others
 _VALUES_AT_ONCE = 8192  # numbers as texts, which soon let go of their memory for the next
 
 
@@ -115,7 +118,7 @@ class DirectoryRows:
         return _key(self.name, self._tags.tags[tag])
 
     def _usable(self, columns: Columns) -> Columns:
-        """Name new tags; drop the values whose key would hide one of the row's own."""
+        """Name new tags; drop values whose key would hide one of the row's own, or that fit no line."""
         while len(self._keys) < len(self._tags):
             tag = self._tags.tags[len(self._keys)]
             if not self.name and tag in RESERVED:
@@ -126,7 +129,35 @@ class DirectoryRows:
             if hidden.any():
                 self._left_out["tag named like one of the row's own keys"] += int(hidden.sum())
                 columns = columns.take(~hidden)
+        if any(len(extra.text) > _LONGEST_ROW for extra in columns.extras):
+            long = self._sizes(columns) > _LONGEST_ROW
+            self._left_out["value too long for a history line"] += int(long.sum())
+            columns = columns.take(~long)
         return columns
+
+    def _sizes(self, columns: Columns) -> I64:
+        """Bytes of each value and its key in a line, rather too many than too few."""
+        texts = np.array([0, *(len(extra.text) for extra in columns.extras)], dtype=np.int64)
+        keys = np.array([len(key) for key in self._keys], dtype=np.int64)
+        sizes: I64 = keys[columns.tag] + texts[columns.extra + 1] + _NUMBER
+        return sizes
+
+    def _parted(self, columns: Columns, starts: I64) -> I64:
+        """The starts of rows of which none is too long: a step that fits no line becomes several rows."""
+        most = max(map(len, self._keys)) + _NUMBER
+        if len(columns) * most + sum(len(extra.text) for extra in columns.extras) <= _LONGEST_ROW:
+            return starts
+        ends = np.cumsum(self._sizes(columns))
+        before = np.append(0, ends)[starts]
+        last = np.append(starts[1:], len(columns))
+        found = [starts]
+        for row in np.flatnonzero(ends[last - 1] - before > _LONGEST_ROW).tolist():
+            at, done = int(starts[row]), int(before[row])
+            while ends[last[row] - 1] - done > _LONGEST_ROW:
+                at = max(at + 1, int(np.searchsorted(ends, done + _LONGEST_ROW, side="right")))
+                done = int(ends[at - 1])
+                found.append(np.array([at]))
+        return np.sort(np.concatenate(found))
 
     def _block(self, columns: Columns, starts: I64) -> RowBlock:
         rows = np.zeros(len(columns), dtype=np.int64)
@@ -137,6 +168,10 @@ class DirectoryRows:
             if kept is not None:
                 columns, rows = columns.take(kept), rows[kept]
                 starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        parted = self._parted(columns, starts)
+        if len(parted) > len(starts):
+            starts = parted
+            rows = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(columns))))
         ends = np.append(starts[1:], len(columns)) - 1
         finite = np.where(np.isfinite(columns.wall), columns.wall, -np.inf)[ends]
         order = np.maximum(np.maximum.accumulate(finite), self._latest)

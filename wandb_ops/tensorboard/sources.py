@@ -6,6 +6,7 @@ credentials and endpoints from their own environment (`AWS_ENDPOINT_URL`, `FSSPE
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from pathlib import Path
@@ -16,8 +17,6 @@ from wandb_ops.errors import CommError, Error, NotFoundError, TransportError, Us
 from wandb_ops.redaction import redact, safe_url
 
 if TYPE_CHECKING:
-    import os
-
     from wandb_ops.tensorboard.records import Source
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|([A-Za-z][A-Za-z0-9+.-]+)::")
@@ -33,16 +32,25 @@ class LocalFile:
         self.path = path
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes at `offset`; fewer at the end."""
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            parts = []
-            while size > 0:
-                part = file.read(size)
-                if not part:
-                    break
-                parts.append(part)
-                size -= len(part)
+        """Up to `size` bytes at `offset`; fewer at the end.
+
+        Raises:
+            NotFoundError: The file is gone.
+            UsageError: This user may not read it.
+            TransportError: The disk did not give it.
+        """
+        parts = []
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(offset)
+                while size > 0:
+                    part = file.read(size)
+                    if not part:
+                        break
+                    parts.append(part)
+                    size -= len(part)
+        except OSError as error:
+            raise local_error(error, self.path) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -68,8 +76,10 @@ class RemoteFile:
             found = self._filesystem.cat_file(self.path, start=offset, end=end)
         except Exception as error:  # every store has its own errors
             raise store_error(error, self.path) from error
-        if len(found) == self._size > end - offset:  # a web server that gives no ranges
+        if len(found) > end - offset:  # a web server that gives no ranges; the object may have grown
             found = found[offset:end]
+        if len(found) < end - offset:
+            raise TransportError(f"the store gave {len(found)} of {end - offset} bytes of {self.path!r}")
         return bytes(found)
 
 
@@ -181,6 +191,11 @@ def local_path(root_dir: str | os.PathLike[str]) -> Path:
     return Path(unquote(parts.path))
 
 
+def readable(name: str) -> str:
+    r"""A file's name as text; bytes of it that are no UTF-8 become \\xNN."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
+
+
 def open_store(root_dir: str | os.PathLike[str]) -> tuple[Any, str]:
     """The fsspec file system of a remote folder, and the folder's path in it.
 
@@ -203,6 +218,17 @@ def open_store(root_dir: str | os.PathLike[str]) -> tuple[Any, str]:
     except ValueError as error:
         raise UsageError(f"{safe_url(text)!r} is no URL that files can be read from") from error
     return filesystem, str(path).rstrip("/")
+
+
+def local_error(error: OSError, path: Path) -> Error:
+    """An error of this machine's disk as one of ours."""
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(f"{str(path)!r} is gone", hint="It may have been cleaned away.")
+    if isinstance(error, PermissionError):
+        return UsageError(
+            f"{str(path)!r} may not be read", hint="Sync as a user who may read the event files."
+        )
+    return TransportError(f"the disk did not give {str(path)!r}: {error.strerror or error}")
 
 
 def store_error(error: Exception, path: str) -> Error:

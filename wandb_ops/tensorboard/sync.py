@@ -10,8 +10,9 @@ from wandb_ops.errors import NotFoundError
 from wandb_ops.protocol.runs import resume_status, upsert_run
 from wandb_ops.redaction import safe_url
 from wandb_ops.tensorboard.discover import exists, find_directories
+from wandb_ops.tensorboard.sending import RunBefore
 from wandb_ops.tensorboard.sources import is_remote
-from wandb_ops.tensorboard.writer import RunBefore, RunSync
+from wandb_ops.tensorboard.writer import RunSync
 
 if TYPE_CHECKING:
     import os
@@ -154,9 +155,10 @@ def follow_directory(
         RunConflict: As for `sync_directory`.
     """
     made = _Made(display_name, group, job_type, tags, config)
-    run, sync = _open(
-        transport, entity, project, run_id, made, progress, prefixed_step, reopen=finish or reopen
-    )
+    where = {"entity": entity, "project": project, "run_id": run_id}
+    opened: tuple[RunBefore, RunSync] | None = None
+    # A run that does not exist is made when there is something for it; one that does is kept alive till then.
+    exists_already = resume_status(transport, **where) is not None
     directories: list[Directory] = []
     sizes: dict[str, int] = {}
     changed = beat = clock()
@@ -170,20 +172,27 @@ def follow_directory(
             sizes, changed = seen, now
         ending = last_look or (idle_limit is not None and now - changed >= idle_limit)
         hold = not ending and now - changed < hold_limit
-        if grown or (held and not hold):
-            rows = sync.rows
-            sync.take(directories, hold=hold)
-            sync.publish()
-            held = hold
-            beat = now if sync.rows > rows else beat
+        if opened is None and (exists_already or directories):
+            opened = _open(
+                transport, entity, project, run_id, made, progress, prefixed_step, reopen=finish or reopen
+            )
+        if opened is not None:
+            _, sync = opened
+            if grown or (held and not hold):
+                rows = sync.rows
+                sync.take(directories, hold=hold)
+                sync.publish()
+                held = hold
+                beat = now if sync.rows > rows else beat
+            if not ending and now - beat >= HEARTBEAT:
+                sync.heartbeat()
+                beat = now
         if ending:
             break
-        if now - beat >= HEARTBEAT:
-            sync.heartbeat()
-            beat = now
         sleep(poll_interval)
-    if not directories:
+    if opened is None or not directories:
         raise _no_events(root_dir)
+    run, sync = opened
     sync.end(finish=finish)
     return _result(transport, run, sync, run_id, directories)
 

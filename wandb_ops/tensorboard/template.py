@@ -16,7 +16,7 @@ import numpy as np
 
 from wandb_ops.tensorboard import decode, wire
 from wandb_ops.tensorboard.columns import NO_EXTRA, Columns
-from wandb_ops.tensorboard.records import rows_of
+from wandb_ops.tensorboard.views import rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,68 +4,42 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from wandb_ops.errors import RunConflict
-from wandb_ops.protocol.filestream import FileStream
 from wandb_ops.protocol.runs import upsert_run
-from wandb_ops.protocol.storage import server_features, upload_run_file
-from wandb_ops.protocol.values import dumps, loads
+from wandb_ops.protocol.states import ENDED_STATES
+from wandb_ops.protocol.values import loads
+from wandb_ops.tensorboard.beside import Beside
 from wandb_ops.tensorboard.holding import before_open_rows
-from wandb_ops.tensorboard.media import pr_chart
 from wandb_ops.tensorboard.merge import merged
 from wandb_ops.tensorboard.reading import BROKEN_GZIP, UNFINISHED, DirectoryReader
 from wandb_ops.tensorboard.records import CHUNK, Damage
-from wandb_ops.tensorboard.state import SUMMARY_KEY, SyncState, fingerprint, head_of
+from wandb_ops.tensorboard.sending import RowSender
+from wandb_ops.tensorboard.state import SyncState, fingerprint, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wandb_ops.tensorboard.columns import Context, MediaFile
+    from wandb_ops.tensorboard.columns import Context
     from wandb_ops.tensorboard.discover import Directory, EventFile
     from wandb_ops.tensorboard.merge import MergedRows
+    from wandb_ops.tensorboard.sending import RunBefore
     from wandb_ops.transport.session import Transport
 
 logger = logging.getLogger("wandb_ops.tensorboard")
 
-HISTORY = "wandb-history.jsonl"
-EVENTS = "wandb-events.jsonl"
-LOG = "output.log"
-# States that a sync with nothing new leaves alone. Not so a crashed run: W&B calls a run crashed when its
-# writer fell silent, as a sync that was killed does.
-SETTLED = frozenset({"finished", "failed", "killed", "preempted"})
 FAILED = frozenset({"failed", "killed"})
 # One block of rows is held per directory; the blocks of all directories together stay near this.
 _HELD_BYTES = 4 << 20
 _SMALLEST_CHUNK = 16 << 10
-_ROWS_AT_ONCE = 4096
-_BODY = 4 << 20  # bytes of lines per request; a request is held several times over while it is built and sent
-
-
-@dataclass(frozen=True, slots=True)
-class RunBefore:
-    """The run as the server had it before this call."""
-
-    where: str
-    lines: int
-    events_lines: int
-    log_lines: int
-    last_row: dict[str, Any] | None
-    summary: dict[str, Any]
-    config: dict[str, Any]
-    state: str
 
 
 class RunSync:
     """Sends what a folder has and its run has not.
 
     Attributes:
-        rows: Rows sent.
-        scalars: Scalar values in them.
-        media: Other values in them.
         bytes_read: Bytes looked at.
         damage: Bytes that could not be read.
     """
@@ -82,7 +56,7 @@ class RunSync:
         prefixed_step: bool = False,
         may_reopen: bool = True,
     ) -> None:
-        self.rows = self.scalars = self.media = self.bytes_read = 0
+        self.bytes_read = 0
         self.damage = Damage()
         self.left_out: Counter[str] = Counter()
         self._transport = transport
@@ -95,16 +69,11 @@ class RunSync:
         self._contexts: dict[str, Context] = {}
         self._progress = progress
         self._prefixed_step = prefixed_step
-        self._may_reopen = may_reopen
-        self._stream: FileStream | None = None
         self._written: SyncState | None = None  # the state as it stands in the run's summary
-        self._uploaded: set[str] = set()
-        self._summary: dict[str, bytes] = {}  # key -> JSON text
-        self._hparams: list[tuple[str, dict[str, Any]]] = []
-        self._charts: set[str] = set()  # keys of tables to be drawn
-        self._drawn: set[str] = set()  # those that the run's config has
+        self._sender = RowSender(transport, entity, project, run_id, run, may_reopen=may_reopen)
+        self._beside = Beside()
         self._last_line = b""
-        self._waiting = 0  # bytes of lines since the last flush
+        self._size = 0  # bytes of all files
 
     def take(self, directories: list[Directory], *, hold: bool = False) -> None:
         """Send what the folder holds now: a pass that was under way first, then one over what came since.
@@ -118,6 +87,7 @@ class RunSync:
         """
         self._directories = directories
         self._files = {file.name: file for directory in directories for file in directory.files}
+        self._size = sum(file.size for file in self._files.values())
         if self._state is None:
             state = self._known_state()
             if state.until is not None:
@@ -182,7 +152,7 @@ class RunSync:
             self._check(block, line, origin)
             if line + len(block) > self._run.lines:
                 self._announce(replace(state, origin=origin))
-                self._send(block, line, origin)
+                self._sender.send(block, line, origin)
             line += len(block)
             last = len(block) - 1
             self._last_line = block.lines(last, last + 1, first_line=line - 1 - last, origin=origin)[0]
@@ -231,64 +201,17 @@ class RunSync:
         ):
             return
         state = replace(state, heads=self._heads(state.until or {}, state))
-        self._open_stream().set_summary(self._summary_text(state))
-        self._open_stream().flush()
+        self._show(state)
+
+    def _show(self, state: SyncState) -> None:
+        """Put `state` into the run's summary, with the latest values."""
+        stream = self._sender.stream()
+        stream.set_summary(self._beside.summary(self._run.summary, self._last_line, state))
+        stream.flush()
         self._written = state
-
-    def _send(self, block: MergedRows, line: int, origin: float) -> None:
-        start = max(0, self._run.lines - line)
-        for row in sorted(block.files):
-            if row >= start:
-                for file in block.files[row]:
-                    self._upload(file)
-        stream = self._open_stream()
-        for first in range(start, len(block), _ROWS_AT_ONCE):
-            end = min(first + _ROWS_AT_ONCE, len(block))
-            lines = block.lines(first, end, first_line=line, origin=origin)
-            stream.append(HISTORY, lines)
-            self._waiting += sum(map(len, lines))
-            if self._waiting >= _BODY:
-                stream.flush()
-                self._waiting = 0
-        self.rows += len(block) - start
-        self.scalars += int(block.scalars[start:].sum())
-        self.media += int(block.media[start:].sum())
-
-    def _upload(self, file: MediaFile) -> None:
-        if file.name not in self._uploaded:
-            upload_run_file(
-                self._transport,
-                entity=self._entity,
-                project=self._project,
-                run_id=self._run_id,
-                name=file.name,
-                data=bytes(file.data),
-            )
-            self._uploaded.add(file.name)
-
-    def _open_stream(self) -> FileStream:
-        if self._stream is None:
-            run = self._run
-            if run.state in SETTLED and not self._may_reopen:
-                raise RunConflict(
-                    f"the run has ended as {run.state}; what is to be sent would reopen it, and nobody would "
-                    "end it again",
-                    where=run.where,
-                    hint='Let this call end it (finish=True), or pass on_finished="resume" to reopen it.',
-                )
-            self._stream = FileStream(
-                self._transport,
-                entity=self._entity,
-                project=self._project,
-                run_id=self._run_id,
-                offsets={HISTORY: run.lines, EVENTS: run.events_lines, LOG: run.log_lines},
-                gzip="FILESTREAM_GZIP" in server_features(self._transport),
-            )
-        return self._stream
 
     def _collect(self, readers: list[DirectoryReader]) -> None:
         """What the readers learnt beside rows."""
-        newest: dict[str, float] = {}
         for reason in (UNFINISHED, BROKEN_GZIP):  # how files end now, whatever was said before
             del self.left_out[reason]
         for reader in readers:
@@ -296,33 +219,22 @@ class RunSync:
             self.left_out.update(reader.left_out)
             for name in ("bad_payloads", "bad_payload_bytes", "resyncs", "resync_bytes"):
                 setattr(self.damage, name, getattr(self.damage, name) + getattr(reader.damage, name))
-            for tag, (wall, text) in reader.rows.last.items():
-                key = reader.rows.key(tag)
-                if key not in newest or wall >= newest[key]:
-                    newest[key] = wall
-                    self._summary[key] = text
-            self._charts.update(
-                reader.rows.key(tag)
-                for tag in reader.rows.last
-                if reader.context.tags.tags[tag] in reader.context.pr_curves
-            )
-        self._hparams = [(reader.directory.name, reader.context.hparams) for reader in readers]
+        self._beside.take(readers)
 
-    def _summary_text(self, state: SyncState) -> str:
-        """The run's summary with what this sync adds to it."""
-        texts = {key: dumps(value).encode() for key, value in self._run.summary.items() if key != "_wandb"}
-        texts.update(self._summary)
-        internal = dict(self._run.summary.get("_wandb") or {})
-        if self._last_line:
-            row = loads(self._last_line)
-            for key in ("_step", "_timestamp", "_runtime", "global_step"):
-                texts[key] = dumps(row[key]).encode()
-            internal["runtime"] = int(row["_runtime"])
-        internal[SUMMARY_KEY] = state.to_json()
-        texts["_wandb"] = dumps(internal).encode()
-        return (
-            b"{" + b",".join([orjson.dumps(key) + b":" + text for key, text in texts.items()]) + b"}"
-        ).decode()
+    @property
+    def rows(self) -> int:
+        """Rows sent."""
+        return self._sender.rows
+
+    @property
+    def scalars(self) -> int:
+        """Scalar values in them."""
+        return self._sender.scalars
+
+    @property
+    def media(self) -> int:
+        """Other values in them."""
+        return self._sender.media
 
     @property
     def lines(self) -> int:
@@ -331,19 +243,14 @@ class RunSync:
 
     def heartbeat(self) -> None:
         """Tell the server that this writer is alive. A run that has ended, and got nothing, stays ended."""
-        if self._stream is None and self._run.state in SETTLED:
+        if not self._sender.is_open and self._run.state in ENDED_STATES:
             return
-        self._open_stream().heartbeat()
+        self._sender.stream().heartbeat()
 
     def flush(self) -> None:
         """Send hyperparameters that are new, and wait until the server has every row."""
-        added = self._new_config()
-        if added or self._charts > self._drawn:
-            config = {**self._run.config, **added}
-            if self._charts:
-                own = config.get("_wandb") or {}
-                drawn = {key: pr_chart(key) for key in sorted(self._charts)}
-                config["_wandb"] = {**own, "visualize": {**own.get("visualize", {}), **drawn}}
+        config = self._beside.config(self._run.config)
+        if config is not None:
             upsert_run(
                 self._transport,
                 entity=self._entity,
@@ -352,10 +259,8 @@ class RunSync:
                 config=config,
             )
             self._run = replace(self._run, config=config)
-            self._drawn = set(self._charts)
-        if self._stream is not None:
-            self._stream.flush()
-        self._waiting = 0
+            self._beside.config_is_sent()
+        self._sender.flush()
 
     def publish(self) -> None:
         """As `flush`; then show the latest values in the run's summary, and how far the sync is."""
@@ -363,38 +268,25 @@ class RunSync:
         state = self._state
         if state is not None and self._written is not None and self._written != state:
             # Only now: the state must never be ahead of the rows.
-            self._open_stream().set_summary(self._summary_text(state))
-            self._open_stream().flush()
-            self._written = state
+            self._show(state)
 
     def end(self, *, finish: bool) -> None:
         """Config, summary, and, when asked for, the end of the run."""
         self.flush()
         touched = self.rows > 0 or (self._written is not None and self._written.until is not None)
         if touched and self._state is not None:
-            self._open_stream().set_summary(self._summary_text(self._state))
-        if finish and (touched or self._run.state not in SETTLED):
-            self._open_stream().finish(1 if self._run.state in FAILED else 0)
-        elif self._stream is not None:
-            self._stream.flush()
+            summary = self._beside.summary(self._run.summary, self._last_line, self._state)
+            self._sender.stream().set_summary(summary)
+        if finish and (touched or self._run.state not in ENDED_STATES):
+            self._sender.stream().finish(1 if self._run.state in FAILED else 0)
+        else:
+            self._sender.flush()
         logger.info("synced %d rows to %s", self.rows, self._run.where)
-
-    def _new_config(self) -> dict[str, Any]:
-        """Hyperparameters that the run's config does not have; a key that two directories disagree on gets
-        a prefix."""
-        wanted: dict[str, Any] = {}
-        for directory, hparams in self._hparams:
-            for key, value in hparams.items():
-                if key not in wanted:
-                    wanted[key] = value
-                elif wanted[key] != value:
-                    wanted[f"{directory}/{key}"] = value
-        return {key: value for key, value in wanted.items() if key not in self._run.config}
 
     def _on_bytes(self, size: int) -> None:
         self.bytes_read += size
         if self._progress is not None:
-            self._progress(self.bytes_read, sum(file.size for file in self._files.values()), self.rows)
+            self._progress(self.bytes_read, self._size, self.rows)
 
     def reasons(self) -> Counter[str]:
         """Everything that was not taken, by reason."""

@@ -15,7 +15,7 @@ from wandb_ops.local.accounts.auth import authenticate
 from wandb_ops.local.artifacts import artifactfiles, artifacts
 from wandb_ops.local.errors import NotFound, Refused
 from wandb_ops.local.names import check_file_name
-from wandb_ops.local.runs.files import Upload
+from wandb_ops.local.receiving import receive
 from wandb_ops.local.service import ARTIFACTS
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from wandb_ops.local.runs.files import Upload
     from wandb_ops.local.service import Service
 
     Handler = Callable[[Service, Request], Awaitable[Response]]
@@ -53,25 +54,6 @@ def _project_of(service: Service, artifact: int) -> int:
     return found.project_pk
 
 
-async def _receive(service: Service, request: Request, project: int, limit: int) -> Upload:
-    """The body as a file on disk, not in place yet."""
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
-        raise Refused("the file is too large", 413)
-    upload = await run_in_threadpool(Upload, service.folder(ARTIFACTS, project))
-    try:
-        async for chunk in request.stream():
-            if upload.size + len(chunk) > limit:
-                raise Refused("the file is too large", 413)
-            await run_in_threadpool(upload.write, chunk)
-        if length.isdigit() and upload.size != int(length):
-            raise Refused("the file was cut short")
-    except BaseException:
-        upload.discard()
-        raise
-    return upload
-
-
 def _check(upload: Upload, wanted: str, what: str) -> None:
     if upload.md5 != wanted:
         raise Refused(f"{what} does not have the MD5 that was announced")
@@ -87,7 +69,7 @@ async def _put_file(service: Service, request: Request) -> Response:
 
     artifact, md5 = await run_in_threadpool(announced)
     project = await run_in_threadpool(_project_of, service, artifact)
-    upload = await _receive(service, request, project, service.settings.max_upload)
+    upload = await receive(request, service.folder(ARTIFACTS, project), service.settings.max_upload)
     await run_in_threadpool(store_content, service, project, artifact, upload, md5)
     return Response(status_code=200, headers={"ETag": f'"{md5}"'})
 
@@ -119,9 +101,8 @@ async def _put_part(service: Service, request: Request) -> Response:
             artifact, _, _ = artifactfiles.upload_of(db, pk)
         return _project_of(service, artifact)
 
-    upload = await _receive(
-        service, request, await run_in_threadpool(project_of), service.settings.max_upload
-    )
+    folder = service.folder(ARTIFACTS, await run_in_threadpool(project_of))
+    upload = await receive(request, folder, service.settings.max_upload)
     md5 = base64.b64decode(upload.md5).hex()
 
     def keep() -> None:
@@ -149,7 +130,7 @@ async def _put_manifest(service: Service, request: Request) -> Response:
         return manifest, _project_of(service, manifest.artifact)
 
     manifest, project = await run_in_threadpool(announced)
-    upload = await _receive(service, request, project, _MAX_MANIFEST)
+    upload = await receive(request, service.folder(ARTIFACTS, project), _MAX_MANIFEST)
 
     def keep() -> None:
         try:

@@ -127,7 +127,16 @@ def spread(count: int, samples: int) -> list[int]:
     return [round(index * (count - 1) / (samples - 1)) for index in range(samples)]
 
 
-def _numbered(connection: sqlite3.Connection, run: int, file: int, numbers: Sequence[int]) -> list[str]:
+def holding(connection: sqlite3.Connection, run: int, names: tuple[str, str]) -> list[int]:
+    """The numbers of the history lines whose text holds one of two texts, in line order."""
+    query = (
+        "SELECT line FROM lines WHERE run=? AND file=? AND (instr(text, ?) OR instr(text, ?)) ORDER BY line"
+    )
+    return [number for (number,) in connection.execute(query, (run, HISTORY, *names))]
+
+
+def numbered(connection: sqlite3.Connection, run: int, file: int, numbers: Sequence[int]) -> list[str]:
+    """The lines of these numbers, which are in order."""
     texts: list[str] = []
     for start in range(0, len(numbers), _CHUNK):
         part = numbers[start : start + _CHUNK]
@@ -141,7 +150,7 @@ def sample(connection: sqlite3.Connection, run: int, file: int, lines: int, samp
     """All lines of a file when they are no more than ``samples``, else that many, evenly spread."""
     if lines <= samples:
         return between(connection, run, file, 0, lines)
-    return _numbered(connection, run, file, spread(lines, samples))
+    return numbered(connection, run, file, spread(lines, samples))
 
 
 def between(connection: sqlite3.Connection, run: int, file: int, start: int, stop: int) -> list[str]:
@@ -162,7 +171,7 @@ def window(connection: sqlite3.Connection, run: int, low: int, high: int, sample
     if count <= samples and last - first + 1 == count:  # as nearly always
         return between(connection, run, HISTORY, first, last + 1)
     numbers = sorted(number for (number,) in connection.execute(query, (run, low, high, -1)))
-    return _numbered(connection, run, HISTORY, [numbers[index] for index in spread(len(numbers), samples)])
+    return numbered(connection, run, HISTORY, [numbers[index] for index in spread(len(numbers), samples)])
 
 
 def tail(connection: sqlite3.Connection, run: int, file: int, count: int = 1) -> list[str]:

@@ -1,4 +1,4 @@
-"""The further pages of a run: its console log and its system metrics; and a project's sweeps and reports."""
+"""What else a run has: media, console log, system metrics; and a project's reports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from starlette.routing import Route
 from wandb_ops.local import projects, views
 from wandb_ops.local.history import lines
 from wandb_ops.local.runs import runs
-from wandb_ops.local.sweeps import sweepconfig, sweeps
-from wandb_ops.local.web import chartdata
+from wandb_ops.local.web import chartdata, mediadata
 from wandb_ops.local.web.access import entity_of
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ _REPORTS_SHOWN = 500
 _REPORT = "runs"  # what W&B calls the type of view that a report is
 # What the SDK puts before a line: "ERROR " for stderr, and a time. Colours are for terminals.
 _STAMP = re.compile(r"(ERROR )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z? ?")
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -43,8 +43,8 @@ class RunPages:
         """The routes, each behind the door."""
         project, run = "/{entity}/{project}", "/{entity}/{project}/runs/{run}"
         return [
-            Route(project + "/sweeps", guarded(self.sweeps)),
             Route(project + "/reports", guarded(self.reports)),
+            Route(run + "/media.json", guarded(self.media)),
             Route(run + "/logs", guarded(self.logs)),
             Route(run + "/system", guarded(self.system)),
             Route(run + "/system.json", guarded(self.system_data)),
@@ -54,6 +54,19 @@ class RunPages:
         with self._service.store.reading() as db:
             place = request.path_params
             return runs.get(db, entity_of(request), place["project"], place["run"])
+
+    def media(self, request: Request) -> Response:
+        """The keys that hold no numbers; with ``?key=``, entries of one, spread over all its steps.
+
+        ``from=N`` asks for those from the Nth on, ``from=-N`` for the last N.
+        """
+        run = self._run(request)
+        key, wanted = request.query_params.get("key"), request.query_params.get("from", "")
+        if key is None:
+            return JSONResponse({"keys": mediadata.keys(self._service.store, run)})
+        start = int(wanted) if _WHOLE.fullmatch(wanted) else None
+        with self._service.store.reading() as db:
+            return JSONResponse(mediadata.entries(db, run, key, start=start))
 
     def logs(self, request: Request) -> Response:
         """The console log, the last lines of it; ``?from=`` names another first line."""
@@ -85,23 +98,6 @@ class RunPages:
         run = self._run(request)
         with self._service.store.reading() as db:
             return JSONResponse({"runs": [chartdata.system_series(db, run)]})
-
-    def sweeps(self, request: Request) -> Response:
-        """A project's sweeps, newest first."""
-        entity, project = entity_of(request), request.path_params["project"]
-        with self._service.store.reading() as db:
-            found = sweeps.of_project(db, projects.get(db, entity, project).pk)
-            rows = [
-                (
-                    sweep,
-                    sweep.display_name or sweep.values.get("name") or sweep.name,
-                    sweeps.run_count(db, sweep),
-                    sweepconfig.expected_runs(sweep.values),
-                    sweeps.best_loss(db, sweep),
-                )
-                for sweep in found
-            ]
-        return self._render("sweeps.html", entity=entity, project=project, rows=rows)
 
     def reports(self, request: Request) -> Response:
         """A project's reports, newest first: what they are called and who wrote them."""
