@@ -50,3 +50,20 @@ def sentinel_key() -> str:
     from faults_plugin import SENTINEL_KEY
 
     return SENTINEL_KEY
+
+
+@pytest.fixture
+def damaged_logs(tmp_path):
+    """A folder of three scalars, of which one's payload is damaged; and the bytes of that record."""
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "train")) as log:
+        for step in (1, 2, 3):
+            log.add_scalar("loss", step / 2, step)
+    (path,) = (tmp_path / "train").iterdir()
+    data = bytearray(path.read_bytes())
+    begin = int.from_bytes(data[:8], "little") + 16  # behind the file's version
+    size = int.from_bytes(data[begin : begin + 8], "little") + 16
+    data[begin + 14] ^= 1
+    path.write_bytes(data)
+    return tmp_path, size

@@ -11,25 +11,8 @@ from airflow_provider.operators.tensorboard import WandbSyncTensorboardOperator
 pytestmark = pytest.mark.airflow
 
 
-@pytest.fixture
-def damaged(tmp_path):
-    """A folder of three scalars, of which one's payload is damaged; and the bytes of that record."""
-    from tensorboardX import SummaryWriter
-
-    with SummaryWriter(str(tmp_path / "train")) as log:
-        for step in (1, 2, 3):
-            log.add_scalar("loss", step / 2, step)
-    (path,) = (tmp_path / "train").iterdir()
-    data = bytearray(path.read_bytes())
-    begin = int.from_bytes(data[:8], "little") + 16  # behind the file's version
-    size = int.from_bytes(data[begin : begin + 8], "little") + 16
-    data[begin + 14] ^= 1
-    path.write_bytes(data)
-    return tmp_path, size
-
-
-def test_what_could_not_be_read_reaches_xcom(server, make_context, damaged):
-    folder, size = damaged
+def test_what_could_not_be_read_reaches_xcom(server, make_context, damaged_logs):
+    folder, size = damaged_logs
     sync = WandbSyncTensorboardOperator(task_id="sync", root_dir=folder, project="p")
     result = sync.execute(make_context("sync"))
     assert (result["rows"], result["scalars"], result["files"]) == (2, 2, 1)
@@ -38,8 +21,8 @@ def test_what_could_not_be_read_reaches_xcom(server, make_context, damaged):
     assert json.loads(json.dumps(result)) == result
 
 
-def test_a_run_stays_open_while_the_training_still_writes(server, make_context, damaged):
-    sync = dict(task_id="sync", root_dir=damaged[0], project="p")
+def test_a_run_stays_open_while_the_training_still_writes(server, make_context, damaged_logs):
+    sync = dict(task_id="sync", root_dir=damaged_logs[0], project="p")
     first = WandbSyncTensorboardOperator(**sync, finish=False).execute(make_context("sync"))
     assert server.run("p", first["run_id"]).state == "running"
     last = WandbSyncTensorboardOperator(**sync).execute(make_context("sync"))
@@ -47,8 +30,8 @@ def test_a_run_stays_open_while_the_training_still_writes(server, make_context, 
     assert server.run("p", first["run_id"]).state == "finished"
 
 
-def test_the_prefixed_step_of_older_versions_can_be_asked_for(server, make_context, damaged):
-    folder, _ = damaged
+def test_the_prefixed_step_of_older_versions_can_be_asked_for(server, make_context, damaged_logs):
+    folder, _ = damaged_logs
     sync = WandbSyncTensorboardOperator(task_id="sync", root_dir=folder, project="p", prefixed_step=True)
     run = server.run("p", sync.execute(make_context("sync"))["run_id"])
     assert [row["train/global_step"] for row in run.history] == [2, 3]

@@ -9,25 +9,8 @@ from dagster_resources import tensorboard_run_id, wandb_tensorboard_asset
 pytestmark = pytest.mark.dagster
 
 
-@pytest.fixture
-def damaged(tmp_path):
-    """A folder of three scalars, of which one's payload is damaged; and the bytes of that record."""
-    from tensorboardX import SummaryWriter
-
-    with SummaryWriter(str(tmp_path / "train")) as log:
-        for step in (1, 2, 3):
-            log.add_scalar("loss", step / 2, step)
-    (path,) = (tmp_path / "train").iterdir()
-    data = bytearray(path.read_bytes())
-    begin = int.from_bytes(data[:8], "little") + 16  # behind the file's version
-    size = int.from_bytes(data[begin : begin + 8], "little") + 16
-    data[begin + 14] ^= 1
-    path.write_bytes(data)
-    return tmp_path, size
-
-
-def test_what_could_not_be_read_is_on_the_assets_page(project, wandb, materialize, damaged):
-    folder, size = damaged
+def test_what_could_not_be_read_is_on_the_assets_page(project, wandb, materialize, damaged_logs):
+    folder, size = damaged_logs
     asset = wandb_tensorboard_asset(name="training", root_dir=folder, project=project, finish=False)
     (event,) = materialize(asset).get_asset_materialization_events()
     shown = {name: item.value for name, item in event.materialization.metadata.items()}
@@ -40,8 +23,8 @@ def test_what_could_not_be_read_is_on_the_assets_page(project, wandb, materializ
     assert wandb.api.run(f"{project}/{tensorboard_run_id(asset.key)}").state == "running"
 
 
-def test_the_prefixed_step_of_older_versions_can_be_asked_for(project, wandb, materialize, damaged):
-    asset = wandb_tensorboard_asset(name="old", root_dir=damaged[0], project=project, prefixed_step=True)
+def test_the_prefixed_step_of_older_versions_can_be_asked_for(project, wandb, materialize, damaged_logs):
+    asset = wandb_tensorboard_asset(name="old", root_dir=damaged_logs[0], project=project, prefixed_step=True)
     materialize(asset)
     rows = wandb.api.run(f"{project}/{tensorboard_run_id(asset.key)}").scan_history()
     assert [row["train/global_step"] for row in rows] == [2, 3]

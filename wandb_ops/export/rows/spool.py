@@ -9,16 +9,16 @@ of each run.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from wandb_ops.errors import DataError, OutputError
+from wandb_ops.errors import DataError
 from wandb_ops.export.rows.buffers import array_of, copied, numbers
 from wandb_ops.export.rows.runs import identity, renamed
 from wandb_ops.export.rows.schema import bits_of_column, conform, field_of
+from wandb_ops.export.rows.scratch import lay_down, scratch_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ class TableSpool:
 
     def __init__(self, order: Sequence[str] = ()) -> None:
         self._order = tuple(order)
-        self._file: Any = tempfile.TemporaryFile(prefix="wandb-ops-")  # noqa: SIM115 - close() closes it
+        self._file: Any = scratch_file()
         self._closing = weakref.finalize(self, _close, self._file)  # a spool that is forgotten says nothing
         self._places: list[tuple[int, int]] = []  # where a table begins in the file, its rows
         self._found: Found = {}  # identity -> column, and what it holds, of all tables so far
@@ -73,19 +73,8 @@ class TableSpool:
             self._know(one, bits_of_column(one, table.column(place)))
         if self._order and self._in_order:
             self._see_order(table.select(list(self._order)))
-        offset = self._file.seek(0, 2)
-        try:
-            with pa.ipc.new_stream(pa.PythonFile(self._file, "w"), table.schema) as writer:
-                writer.write_table(table)
-            self._file.flush()
-            pa.default_memory_pool().release_unused()  # Arrow would keep what the page took for later
-        except OSError as error:
-            raise OutputError(
-                f"Cannot keep rows in a temporary file: {error.strerror or error}",
-                number=error.errno,
-                where=tempfile.gettempdir(),
-                hint="Set TMPDIR to a folder with more room.",
-            ) from error
+        offset = lay_down(self._file, table)
+        pa.default_memory_pool().release_unused()  # Arrow would keep what the page took for later
         self._places.append((offset, table.num_rows))
         self.rows += table.num_rows
 

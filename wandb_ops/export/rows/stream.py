@@ -9,13 +9,13 @@ Memory holds one chunk, however long the history is.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from wandb_ops.errors import IncompleteHistory, OutputError
+from wandb_ops.errors import IncompleteHistory
 from wandb_ops.export.rows.buffers import numbers
+from wandb_ops.export.rows.scratch import lay_down, scratch_file
 from wandb_ops.history import kinds as k
 from wandb_ops.history.columns import Chunk, ChunkColumn, ColumnBuilder
 from wandb_ops.history.pages import parse_page, texts_of
@@ -148,7 +148,7 @@ class HistoryStream:
         import pyarrow as pa
 
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="wandb-ops-")  # noqa: SIM115 - close() closes it
+            self._file = scratch_file()
         arrays: dict[str, Any] = {}
         about = []
         for place, (key, column) in enumerate(chunk.columns.items()):
@@ -157,22 +157,9 @@ class HistoryStream:
                 tags = pa.py_buffer(cast("Any", column.tags))
                 arrays[f"t{place}"] = pa.Array.from_buffers(pa.uint8(), chunk.rows, [None, tags])
             about.append((key, column.kinds, column.tags is not None))
-        offset = self._file.seek(0, 2)
-        try:
-            if arrays:
-                batch = pa.RecordBatch.from_pydict(arrays)
-                with pa.ipc.new_stream(pa.PythonFile(self._file, "w"), batch.schema) as writer:
-                    writer.write_batch(batch)
-            self._file.flush()
-            del arrays
-            pa.default_memory_pool().release_unused()  # Arrow would keep what the chunk took for later
-        except OSError as error:
-            raise OutputError(
-                f"Cannot keep rows in a temporary file: {error.strerror or error}",
-                number=error.errno,
-                where=tempfile.gettempdir(),
-                hint="Set TMPDIR to a folder with more room.",
-            ) from error
+        offset = lay_down(self._file, arrays) if arrays else 0
+        del arrays
+        pa.default_memory_pool().release_unused()  # Arrow would keep what the chunk took for later
         return _Laid(offset, chunk.rows, tuple(about), chunk.nulls)
 
     def _whole(self, laid: _Laid | Chunk) -> Chunk:
