@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from wandb_ops.export.engine import destination_for, request_of
 from wandb_ops.export.files.sink import MARK, read_mark
 from wandb_ops.export.lake.lake import LakeTable, lake_uri, transaction
+from wandb_ops.export.lake.scan import batches_of
 from wandb_ops.export.places.places import child, placed, table_options
 from wandb_ops.export.places.targets import explained, folder, measure
 from wandb_ops.export.request.limit import CONCURRENCY, LimitedTransport
@@ -150,10 +151,7 @@ def _in_lake(request: ProjectRequest) -> Iterator[_Found]:
             continue
         mine = (pc.field("entity") == request.entity) & (pc.field("project") == request.project)
         rows: Counter[str] = Counter()
-        data = view.to_pyarrow_dataset()
-        for batch in data.to_batches(
-            columns=["run_id"], filter=mine, batch_readahead=2, fragment_readahead=1
-        ):
+        for batch in batches_of(view, columns=["run_id"], where=mine):
             counted: Any = pc.value_counts(cast("Any", batch.column(0)))
             rows.update({each["values"]: each["counts"] for each in counted.to_pylist()})
         for run_id, count in sorted(rows.items()):
@@ -175,9 +173,8 @@ def _without_rows(view: Any, request: ProjectRequest, seen: set[Any]) -> Iterato
     import pyarrow.compute as pc
 
     mine = (pc.field("entity") == request.entity) & (pc.field("project") == request.project)
-    names: list[Any] = (
-        runs.to_pyarrow_dataset().to_table(columns=["run_id"], filter=mine).column(0).to_pylist()
-    )
-    for run_id in names:
-        if run_id not in seen and transaction(view, f"{request.entity}/{request.project}/{run_id}") == 0:
-            yield run_id
+    for batch in batches_of(runs, columns=["run_id"], where=mine):
+        names: list[Any] = batch.column(0).to_pylist()
+        for run_id in names:
+            if run_id not in seen and transaction(view, f"{request.entity}/{request.project}/{run_id}") == 0:
+                yield run_id

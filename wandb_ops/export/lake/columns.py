@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from wandb_ops.export.lake.scan import batches_of
 from wandb_ops.export.rows.schema import bits_of_column, bits_of_field, field_of
 from wandb_ops.history import kinds as k
 from wandb_ops.history.table import key_of_field
@@ -148,8 +149,7 @@ def bits_in(table: DeltaTable, name: str) -> int:
     import pyarrow as pa
 
     known, bits = schema_of(table).field(name), 0
-    data = table.to_pyarrow_dataset()
-    for batch in data.to_batches(columns=[name], batch_readahead=2, fragment_readahead=1):
+    for batch in batches_of(table, columns=[name]):
         bits |= bits_of_column(known, pa.chunked_array([batch.column(0)])) or 0
     return bits
 

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from wandb_ops.errors import Error, OutputError, UsageError
 from wandb_ops.export.lake.columns import Columns, Part, bits_in, schema_of, with_constants
+from wandb_ops.export.lake.scan import batches_of
 from wandb_ops.export.places.targets import folder, shown
 from wandb_ops.export.rows.schema import conform
 from wandb_ops.redaction import redact
@@ -239,11 +240,8 @@ def _spool(table: DeltaTable, schema: pa.Schema, file: IO[bytes]) -> None:
     known = schema_of(table)
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     names = {one.name: one.name for one in schema}
-    batches = table.to_pyarrow_dataset().to_batches(
-        batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1
-    )
     with pa.ipc.new_stream(pa.PythonFile(cast("Any", file), "w"), schema, options=options) as writer:
-        for batch in batches:
+        for batch in batches_of(table):
             writer.write_table(conform(pa.Table.from_batches([batch]).cast(known), schema, names))
     file.flush()
 

@@ -16,6 +16,7 @@ from wandb_ops.errors import Error, IncompleteHistory, OutputError
 from wandb_ops.export.files.sink import read_part, source_of
 from wandb_ops.export.lake.columns import Part, schema_of
 from wandb_ops.export.lake.lake import TABLES, Commit, LakeTable, lake_uri, sql_text, transaction
+from wandb_ops.export.lake.scan import batches_of
 from wandb_ops.export.places.places import table_options
 from wandb_ops.export.request.project import NotTaken, Taken
 from wandb_ops.export.rows.stream import stream_history
@@ -353,13 +354,10 @@ def _rows_of_project(view: DeltaTable | None, entity: str, project: str) -> Iter
         return
     mine = (pc.field("entity") == entity) & (pc.field("project") == project)
     schema = schema_of(view)
-    for batch in view.to_pyarrow_dataset().to_batches(
-        filter=mine, batch_size=4096, batch_readahead=2, fragment_readahead=1
-    ):
-        if batch.num_rows:
-            rows = pa.Table.from_batches([batch]).cast(schema).drop_columns(["entity", "project"])
-            names = [key_of_field(f) if f.name.endswith("~") else f.name for f in rows.schema]
-            yield rows.rename_columns(names)
+    for batch in batches_of(view, where=mine):
+        rows = pa.Table.from_batches([batch]).cast(schema).drop_columns(["entity", "project"])
+        names = [key_of_field(f) if f.name.endswith("~") else f.name for f in rows.schema]
+        yield rows.rename_columns(names)
 
 
 def _settled(fetched: Sequence[Fetched]) -> None:

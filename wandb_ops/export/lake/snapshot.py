@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wandb_ops.export.lake.columns import Part, schema_of
 from wandb_ops.export.lake.lake import Commit, LakeTable, lake_uri, sql_text
+from wandb_ops.export.lake.scan import batches_of, gently
 from wandb_ops.export.places.places import table_options
 from wandb_ops.export.rows.metadata import fingerprint
 from wandb_ops.export.rows.schema import bits_of_column
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from wandb_ops.export.snapshots.snapshots import Goals
 
 _CONSTANTS = ("entity", "project", "scope", "filters", "snapshot")
-_GENTLY: dict[str, Any] = {"batch_readahead": 2, "fragment_readahead": 1}
 
 
 class SnapshotTable:
@@ -52,10 +52,9 @@ class SnapshotTable:
         view = self._table.load()
         if view is None:
             return None
-        data = view.to_pyarrow_dataset()
         mine = pc.field("scope") == self._scope
         latest: Any = None
-        for batch in data.to_batches(columns=["at"], filter=mine & (pc.field("at") < moment), **_GENTLY):
+        for batch in batches_of(view, columns=["at"], where=mine & (pc.field("at") < moment)):
             latest = max(filter(None, (latest, pc.max(batch.column("at")).as_py())), default=None)
         if latest is None:
             return None
@@ -64,7 +63,9 @@ class SnapshotTable:
         plain = pa.schema([schema.field(own).with_name(name) for name, own in names.items()])
         wanted = compared_by(plain, goals)
         columns = [names[name] for name in wanted]
-        rows = data.to_table(columns=columns, filter=mine & (pc.field("at") == latest), **_GENTLY)
+        rows = view.to_pyarrow_dataset().to_table(
+            columns=columns, filter=mine & (pc.field("at") == latest), **gently()
+        )
         return rows.cast(pa.schema([schema.field(own) for own in columns])).rename_columns(wanted), latest
 
     def put(self, spool: TableSpool, deltas: Mapping[str, Any], moment: datetime) -> None:
