@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import pytest
 from click.testing import CliRunner
@@ -11,15 +10,6 @@ from click.testing import CliRunner
 import wandb_ops
 from wandb_ops import steps
 from wandb_ops.cli.main import cli
-
-
-@pytest.fixture
-def project(wandb_server_session, monkeypatch):
-    """A project of its own on the server that the environment leads to."""
-    name = f"p-{uuid.uuid4().hex[:8]}"
-    for variable, value in {**wandb_server_session.env, "WANDB_PROJECT": name}.items():
-        monkeypatch.setenv(variable, value)
-    return name
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import pytest
 from click.testing import CliRunner
@@ -26,15 +25,6 @@ metric: {name: loss, goal: minimize}
 parameters:
   lr: {values: [0.1, 0.01]}
 """
-
-
-@pytest.fixture
-def project(wandb_server_session, monkeypatch):
-    """A project of its own on the server that the environment leads to."""
-    name = f"p-{uuid.uuid4().hex[:8]}"
-    for variable, value in {**wandb_server_session.env, "WANDB_PROJECT": name}.items():
-        monkeypatch.setenv(variable, value)
-    return name
 
 
 def call(*arguments, text=None):
